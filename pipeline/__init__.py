@@ -1,0 +1,10 @@
+"""Fully connected networks from scratch, and everything around them that is not a command line.
+
+Reading order: `params`, `errors`, `files`, then `datasets/` (from raw files to normalised splits),
+`nn/` (the networks), `evaluation`, `figures/`. Importing this package pins the processor's kernels,
+see `pipeline.processor`.
+"""
+
+from pipeline import processor
+
+processor.pin_kernels()

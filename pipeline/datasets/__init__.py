@@ -1,0 +1,1 @@
+"""From a dataset's name to normalised splits: sources, formats, tables, splitting, pictures."""

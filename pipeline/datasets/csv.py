@@ -1,0 +1,101 @@
+"""Images as CSV: a label and 784 pixels a row, in every layout that is handed around.
+
+Kaggle writes a header (`label,1x1,...`, `label,pixel1,...`, `label,pixel0,...`) and CRLF line
+ends, Colab neither. Kaggle's competition `test.csv` has no label.
+"""
+
+import gzip
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv
+
+from pipeline.datasets.images import HEIGHT, PIXELS, WIDTH, LabelledImages
+from pipeline.errors import DataError
+
+BLOCK = 8 << 20
+"""Bytes a parsing thread takes at once: rows are wide, so small blocks cost more than they share."""
+
+
+def read_csv(path: Path) -> LabelledImages:
+    """Read a CSV file (gzip if it ends in .gz) with pyarrow's multithreaded parser.
+
+    Raises DataError, naming the file and the row or column, for a short row, text, a pixel or
+    label outside 0..255, another number of columns, or no rows.
+    """
+    names, has_header = _columns(path)
+    label = names.index("label") if has_header else 0
+    try:
+        table = csv.read_csv(
+            path,
+            read_options=csv.ReadOptions(
+                column_names=names, skip_rows=int(has_header), block_size=BLOCK
+            ),
+            convert_options=csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.uint8()), null_values=[]
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path} {_reason(str(error))}") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    if not table.num_rows:
+        raise DataError(f"{path} has no rows")
+    rows = np.empty((table.num_rows, PIXELS), np.uint8)
+    start = 0
+    for batch in table.remove_column(label).to_batches():
+        rows[start : start + len(batch)] = batch.to_tensor().to_numpy()
+        start += len(batch)
+    labels = table.column(label).to_numpy()
+    return LabelledImages(rows.reshape(-1, HEIGHT, WIDTH), labels)
+
+
+def has_labels(path: Path) -> bool:
+    """Say whether a CSV file has a label column; one with a header and no `label` has not."""
+    first = _first_line(path)
+    return _is_number(first[0]) or "label" in first
+
+
+def _columns(path: Path) -> tuple[list[str], bool]:
+    """Give the column names and whether the file itself carries them."""
+    first = _first_line(path)
+    has_header = not _is_number(first[0])
+    if has_header and "label" not in first:
+        raise DataError(f"{path} must have a column named label, got {first[0]}, ...")
+    if len(first) != PIXELS + 1:
+        raise DataError(f"{path} must have {PIXELS + 1} columns (label and pixels), got {len(first)}")
+    if has_header and len(set(first)) != len(first):
+        raise DataError(f"{path} names a column twice in its header")
+    return (first if has_header else ["label", *map(str, range(PIXELS))]), has_header
+
+
+def _first_line(path: Path) -> list[str]:
+    try:
+        opener = gzip.open if path.suffix == ".gz" else open
+        with opener(path, "rb") as file:
+            line = file.readline(1 << 16).decode("utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not text: {error.reason}") from error
+    except (OSError, EOFError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    if not line:
+        raise DataError(f"{path} has no rows")
+    return [name.strip().strip('"') for name in line.split(",")]
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[+-]?\d+(\.\d*)?", text) is not None
+
+
+def _reason(message: str) -> str:
+    """Put pyarrow's words for a bad row or value into one short line."""
+    if found := re.search(r"Expected (\d+) columns, got (\d+)", message):
+        row = re.search(r"Row #(\d+)", message)
+        place = f" in row {row[1]}" if row else ""
+        return f"must have {found[1]} columns in every row, got {found[2]}{place}"
+    if found := re.search(r"column #(\d+): .*invalid value '(.{0,40})", message):
+        value = found[2].split("'")[0]
+        return f"must hold whole numbers from 0 to 255, got '{value}' in column {found[1]}"
+    return f"is not a CSV file of images: {message.splitlines()[0][:200]}"

@@ -1,0 +1,86 @@
+"""A user's own picture, made to look like a digit of MNIST.
+
+MNIST's digits were scaled to fit a box of 20x20 pixels, keeping their proportions, and placed in a
+28x28 field with their centre of mass at its centre (https://yann.lecun.com/exdb/mnist/).
+"""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from scipy import ndimage
+
+from pipeline.datasets.images import HEIGHT, WIDTH
+from pipeline.errors import DataError
+
+BOX = 20
+INK = 0.2
+"""Brightness, as a share of the darkest stroke, from which a pixel belongs to the digit."""
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """Read a PNG or JPEG and give `(28, 28)` uint8, light strokes on black, centred as in MNIST.
+
+    Grey or colour, any size, dark on light or light on dark; transparent pixels count as paper.
+    Raises DataError, naming the file, if it is no picture or shows nothing.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as opened:
+                upright = ImageOps.exif_transpose(opened)
+                coloured = upright.convert("RGBA")
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist") from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path} is not a PNG, JPEG or other picture") from error
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} is too large a picture: {error}") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path} is a damaged picture: {error}") from error
+    paper = Image.new("RGBA", coloured.size, "white")
+    grey = Image.alpha_composite(paper, coloured).convert("L")
+    try:
+        return center_digit(np.asarray(grey, dtype=np.float64))
+    except DataError as error:
+        raise DataError(f"{path} {error}") from error
+
+
+def center_digit(grey: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """Turn a grey picture `(H, W)` of one digit into MNIST's form, `(28, 28)` uint8."""
+    ink = _ink(grey)
+    rows, columns = np.nonzero(ink >= INK)
+    top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
+    digit = Image.fromarray((ink[top:bottom, left:right] * 255).astype(np.uint8))
+    scale = BOX / max(digit.size)
+    size = (max(1, round(digit.width * scale)), max(1, round(digit.height * scale)))
+    small = np.asarray(digit.resize(size, Image.Resampling.LANCZOS))
+    center = ndimage.center_of_mass(small)
+    field = np.zeros((HEIGHT, WIDTH), np.uint8)
+    y = _place(center[0], small.shape[0], HEIGHT)
+    x = _place(center[1], small.shape[1], WIDTH)
+    field[y : y + small.shape[0], x : x + small.shape[1]] = small
+    return field
+
+
+def _ink(grey: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """Give strokes as 0..1 on 0, taking the picture's border for its background."""
+    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    ink = np.abs(grey - np.median(border))
+    # Strokes lie on one side of the background; what lies on the other is noise.
+    side = np.sign(grey - np.median(border))
+    darker, lighter = ink[side < 0].sum(), ink[side > 0].sum()
+    ink[side == (1 if darker >= lighter else -1)] = 0
+    strongest = ink.max()
+    if strongest < 16:
+        raise DataError("shows no digit: all its pixels are nearly alike")
+    ink /= strongest
+    ink[ink < INK / 2] = 0
+    return ink
+
+
+def _place(center: float, size: int, field: int) -> int:
+    return int(np.clip(round((field - 1) / 2 - center), 0, field - size))

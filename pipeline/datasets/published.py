@@ -1,0 +1,87 @@
+"""What the published datasets hold, so that any copy in any wrapping can be recognised.
+
+The digests are the sha256 of the uncompressed IDX files, which a set read from CSV has too once its
+header is put before it.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.datasets.idx import idx_header
+from pipeline.datasets.images import LabelledImages
+
+
+@dataclass(frozen=True)
+class PublishedSet:
+    """One split of a published dataset."""
+
+    dataset: str
+    split: str
+    origin: str
+    images_sha256: str
+    labels_sha256: str
+
+
+_MNIST = "MNIST (LeCun, Cortes, Burges)"
+_FASHION = "Fashion-MNIST (Zalando Research)"
+
+PUBLISHED = (
+    PublishedSet(
+        "mnist", "train", _MNIST,
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    ),
+    PublishedSet(
+        "mnist", "test", _MNIST,
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    ),
+    PublishedSet(
+        "fashion-mnist", "train", _FASHION,
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    ),
+    PublishedSet(
+        "fashion-mnist", "test", _FASHION,
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    ),
+)
+
+
+def describe(data: LabelledImages) -> str:
+    """Say which published set this is by its content, or that it is none of them."""
+    images, labels = idx_sha256(data.images), idx_sha256(data.labels)
+    for known in PUBLISHED:
+        if (known.images_sha256, known.labels_sha256) == (images, labels):
+            return f"{known.origin}, {known.split} set, verified by sha256"
+    return f"not a published set; sha256 of images {images}, of labels {labels}"
+
+
+def differences(dataset: str, split: str, data: LabelledImages) -> list[str]:
+    """List what differs from the published split of that name; nothing for a user's own dataset."""
+    warnings = []
+    for known in PUBLISHED:
+        if (known.dataset, known.split) == (dataset, split):
+            for part, array, expected in (
+                ("pixels", data.images, known.images_sha256),
+                ("labels", data.labels, known.labels_sha256),
+            ):
+                if (actual := idx_sha256(array)) != expected:
+                    warnings.append(
+                        f"the {split} split of {dataset} is not the published one: sha256 of its "
+                        f"{part} is {actual[:12]}..., published {expected[:12]}...; "
+                        "results cannot be compared with others'"
+                    )
+    return warnings
+
+
+def idx_sha256(array: NDArray[np.uint8]) -> str:
+    """Give the sha256 that this array has as an IDX file."""
+    digest: Any = hashlib.sha256(idx_header(array))
+    digest.update(np.ascontiguousarray(array).data)
+    return str(digest.hexdigest())

@@ -1,0 +1,99 @@
+"""Which raw files hold the training and test sets, told by their names, and reading them.
+
+IDX wins over CSV where both are there: Kaggle's Fashion-MNIST archive holds both, and they are
+different splits that must never be mixed.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pipeline.datasets.csv import has_labels, read_csv
+from pipeline.datasets.idx import read_idx_images, read_idx_labels
+from pipeline.datasets.images import LabelledImages
+from pipeline.errors import DataError
+
+_IDX = re.compile(r"(?:^|[-_.])(train|t10k|test)[-_.](images|labels)[-._]idx[13][-._]ubyte(\.gz)?$")
+_CSV = re.compile(r"\.csv(\.gz)?$")
+
+TRAIN, TEST = "train", "test"
+
+
+@dataclass(frozen=True)
+class RawFiles:
+    """Names of the files of each split: images and labels for IDX, a single file for CSV."""
+
+    splits: dict[str, tuple[str, ...]]
+
+    def names(self) -> list[str]:
+        """All chosen names."""
+        return [name for names in self.splits.values() for name in names]
+
+
+def choose_files(names: Iterable[str]) -> RawFiles:
+    """Choose the training and test files among relative names with '/' between folders.
+
+    Raises DataError if there is no complete training set.
+    """
+    # Shallow before deep, then alphabetical: the choice does not depend on the file system.
+    ordered = sorted(names, key=lambda name: (name.count("/"), name))
+    idx: dict[tuple[str, str], str] = {}
+    for name in ordered:
+        if found := _IDX.search(PurePosixPath(name).name.lower()):
+            split = TRAIN if found[1] == "train" else TEST
+            idx.setdefault((split, found[2]), name)
+    if idx:
+        return RawFiles(_pairs(idx))
+    tables = [name for name in ordered if _CSV.search(name.lower())]
+    splits: dict[str, tuple[str, ...]] = {}
+    for split, marks in ((TRAIN, ("train",)), (TEST, ("test", "t10k"))):
+        for name in tables:
+            if any(mark in PurePosixPath(name).name.lower() for mark in marks):
+                splits.setdefault(split, (name,))
+    if not splits and len(tables) == 1:
+        splits[TRAIN] = (tables[0],)
+    if TRAIN not in splits:
+        shown = ", ".join(ordered[:5]) + (", ..." if len(ordered) > 5 else "")
+        raise DataError(f"no training set in IDX or CSV among: {shown or 'no files'}")
+    return RawFiles(splits)
+
+
+def read_raw(folder: Path) -> tuple[dict[str, LabelledImages], list[str]]:
+    """Read the splits that a folder holds, and what of it was left out, as warnings.
+
+    Raises DataError, naming the file, for anything that is not a set of 28x28 images with labels.
+    """
+    files = choose_files(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    )
+    splits, warnings = {}, []
+    for split, names in files.splits.items():
+        paths = [folder / name for name in names]
+        if len(paths) == 2:
+            data = LabelledImages(read_idx_images(paths[0]), read_idx_labels(paths[1]))
+            if len(data.images) != len(data.labels):
+                raise DataError(
+                    f"{paths[0]} and {paths[1]} must have one label an image, got "
+                    f"{len(data.images)} images and {len(data.labels)} labels"
+                )
+            splits[split] = data
+        elif split == TEST and not has_labels(paths[0]):
+            warnings.append(f"{paths[0]} has no labels and is left out")
+        else:
+            splits[split] = read_csv(paths[0])
+    return splits, warnings
+
+
+def _pairs(idx: dict[tuple[str, str], str]) -> dict[str, tuple[str, ...]]:
+    splits: dict[str, tuple[str, ...]] = {}
+    for split in (TRAIN, TEST):
+        images, labels = idx.get((split, "images")), idx.get((split, "labels"))
+        if images and labels:
+            splits[split] = (images, labels)
+        elif images or labels:
+            missing = "labels" if images else "images"
+            raise DataError(f"{images or labels} has no {missing} file of the {split} set beside it")
+    if TRAIN not in splits:
+        raise DataError(f"no training set among the IDX files {', '.join(idx.values())}")
+    return splits

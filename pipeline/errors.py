@@ -1,0 +1,29 @@
+"""Mistakes a user can make and mend; a command shows each as one line and exits with code 1."""
+
+
+class PipelineError(Exception):
+    """Base of every error whose message is written for the user."""
+
+
+class SettingsError(PipelineError):
+    """A setting in params.yaml or on the command line breaks a rule."""
+
+
+class DataError(PipelineError):
+    """A data file is missing, damaged, or not what it should be."""
+
+
+class DownloadError(DataError):
+    """No source of a dataset could be had."""
+
+
+class TrainingError(PipelineError):
+    """Training cannot go on."""
+
+
+class ModelError(PipelineError):
+    """A model file does not fit."""
+
+
+class DeviceError(PipelineError):
+    """The requested device cannot be used."""

@@ -1,0 +1,107 @@
+"""What a trained network is worth: accuracies with their interval, losses, predictions."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+from sklearn.metrics import precision_recall_fscore_support
+
+from pipeline.datasets.tables import Examples
+from pipeline.errors import DataError
+from pipeline.nn.backend import Array, Device, to_host
+from pipeline.nn.model_file import Model
+from pipeline.nn.parallel import Workers
+from pipeline.nn.training import put_batch, score
+
+DIGITS = 6
+"""Decimals kept in metrics: finer than one image in 60,000."""
+
+
+def predict_probabilities(model: Model, inputs: Array, workers: Workers) -> NDArray[np.float32]:
+    """Give `(N, classes)` probabilities for inputs `(N, 784)` on the model's device."""
+    network = model.network
+
+    def tile_probabilities(tile: slice) -> Array:
+        outputs, _ = network.forward(inputs[tile])
+        return to_host(network.probabilities(outputs))
+
+    return np.concatenate(list(workers.map(tile_probabilities, len(inputs))))
+
+
+def evaluate(
+    model: Model,
+    train: Examples,
+    validation: Examples,
+    test: Examples,
+    test_sample: int | None,
+    device: Device,
+    workers: Workers,
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Measure a model on the images it was trained on, on the validation part and on the test set.
+
+    Gives the metrics, and a table of test images with columns label, prediction (class names) and
+    confidence. The interval of the test accuracy is Wilson's, at 95 %: where the accuracy on
+    other images of the same kind would lie. Losses are in the unit of the model's loss.
+    """
+    check_fits(model, test)
+    parts = {
+        name: score(model.network, put_batch(device, part.inputs, part.labels), workers)
+        for name, part in (("train", train), ("validation", validation), ("test", test))
+    }
+    probabilities = predict_probabilities(model, device.put(test.inputs), workers)
+    predicted = probabilities.argmax(axis=1)
+    right = predicted == test.labels
+    interval = binomtest(int(right.sum()), len(right)).proportion_ci(0.95, method="wilson")
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        test.labels, predicted, average="macro", zero_division=0
+    )
+    metrics: dict[str, Any] = {
+        "train_accuracy": parts["train"].accuracy,
+        "validation_accuracy": parts["validation"].accuracy,
+        "test_accuracy": parts["test"].accuracy,
+        "test_accuracy_low": interval.low,
+        "test_accuracy_high": interval.high,
+        "train_loss": parts["train"].cost,
+        "validation_loss": parts["validation"].cost,
+        "test_loss": parts["test"].cost,
+        "test_precision": precision,
+        "test_recall": recall,
+        "test_f1": f1,
+    }
+    if test_sample is not None:
+        metrics["test_sample_accuracy"] = right[:test_sample].mean()
+        metrics["test_sample_images"] = len(right[:test_sample])
+    rounded = {
+        name: value if isinstance(value, int) else round(float(value), DIGITS)
+        for name, value in metrics.items()
+    }
+    counts = {
+        "train_images": len(train),
+        "test_images": len(test),
+        "parameters": model.network.architecture.parameter_count(),
+    }
+    names = np.array(model.class_names)
+    table = pd.DataFrame(
+        {
+            "label": names[test.labels],
+            "prediction": names[predicted],
+            "confidence": probabilities.max(axis=1).round(DIGITS),
+        }
+    )
+    return rounded | counts, table
+
+
+def check_fits(model: Model, examples: Examples) -> None:
+    """Raise DataError where a model was made for other classes or another normalisation."""
+    if model.class_names != examples.description.class_names:
+        raise DataError(
+            f"model {model.variant} knows the classes {', '.join(model.class_names)}; "
+            f"{examples.description.dataset} has {', '.join(examples.description.class_names)}"
+        )
+    if model.normalization != examples.normalization:
+        raise DataError(
+            f"model {model.variant} was trained on images normalised by {model.normalization}, "
+            f"got {examples.normalization}"
+        )

@@ -1,0 +1,5 @@
+"""Fully connected networks from scratch.
+
+Reading order: `backend`, `initializers`, `activations`, `layers`, `losses`, `network`, `gradients`,
+`optimizers`, `parallel`, `training`, `model_file`.
+"""

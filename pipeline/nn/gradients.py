@@ -1,0 +1,25 @@
+"""Limits on gradients, applied between the backward pass and the optimiser's step."""
+
+from pipeline.nn.backend import array_module
+from pipeline.nn.network import Gradients
+
+
+def clip_by_value(gradients: Gradients, limit: float) -> Gradients:
+    """Limit every element to [-limit, limit]. This changes the gradient's direction."""
+    return {
+        name: array_module(gradient).clip(gradient, -limit, limit)
+        for name, gradient in gradients.items()
+    }
+
+
+def clip_by_norm(gradients: Gradients, limit: float) -> Gradients:
+    """Scale all gradients by one factor so that their joint Euclidean norm is at most `limit`.
+
+    Source: Pascanu et al. 2013, https://arxiv.org/abs/1211.5063, algorithm 1.
+    """
+    squares = [(gradient * gradient).sum() for gradient in gradients.values()]
+    xp = array_module(next(iter(gradients.values())))
+    norm = xp.sqrt(sum(squares))
+    # A product with min(1, limit / norm) leaves the decision on the device: no copy to the host.
+    factor = xp.minimum(1, limit / xp.maximum(norm, xp.finfo(norm.dtype).tiny))
+    return {name: gradient * factor for name, gradient in gradients.items()}

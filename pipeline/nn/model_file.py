@@ -1,0 +1,155 @@
+"""A trained network as one `.npz` file: arrays without pickle, and `model.json` beside them.
+
+`numpy.load` opens the arrays and `unzip -p FILE model.json` shows the rest. The same model gives
+the same bytes.
+"""
+
+import io
+import json
+import zipfile
+import zlib
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.datasets.splitting import Normalization
+from pipeline.errors import ModelError
+from pipeline.files import whole_file
+from pipeline.nn.activations import ACTIVATIONS
+from pipeline.nn.backend import CPU, Array, Device, to_host
+from pipeline.nn.losses import LOSSES
+from pipeline.nn.network import Architecture, Network
+
+FORMAT = 1
+_DESCRIPTION = "model.json"
+_HEADER_LIMIT = 1 << 10
+_DESCRIPTION_LIMIT = 1 << 20
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold: no clock in the file
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network and what is needed to use it on a picture and to know where it came from.
+
+    training: the settings that trained it, with seed, dataset, source and number of images.
+    """
+
+    variant: str
+    network: Network
+    normalization: Normalization
+    class_names: tuple[str, ...]
+    training: dict[str, Any]
+
+
+def save_model(path: Path, model: Model) -> None:
+    """Write a model file."""
+    description = {
+        "format": FORMAT,
+        "variant": model.variant,
+        "architecture": asdict(model.network.architecture),
+        "normalization": asdict(model.normalization),
+        "class_names": model.class_names,
+        "training": model.training,
+        "versions": {name: version(name) for name in ("handwritten-digits", "numpy")},
+    }
+    with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        archive.writestr(_entry(_DESCRIPTION), json.dumps(description, indent=2) + "\n")
+        for name, parameter in model.network.parameters.items():
+            content = io.BytesIO()
+            np.lib.format.write_array(content, to_host(parameter), allow_pickle=False)
+            archive.writestr(_entry(f"{name}.npy"), content.getvalue())
+
+
+def load_model(path: Path, device: Device = CPU) -> Model:
+    """Read a model file. Raises ModelError, in one line, for anything that does not fit."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _load(path, archive, device)
+    except FileNotFoundError as error:
+        raise ModelError(f"{path} does not exist") from error
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise ModelError(f"{path} is not a model file: {error}") from error
+
+
+def _load(path: Path, archive: zipfile.ZipFile, device: Device) -> Model:
+    content = _read_entry(path, archive, _DESCRIPTION, _DESCRIPTION_LIMIT)
+    try:
+        description = json.loads(content)
+        if description["format"] != FORMAT:
+            raise ModelError(
+                f"{path} must have model format {FORMAT}, got {description['format']}"
+            )
+        parts = dict(description["architecture"])
+        architecture = Architecture(**parts | {"sizes": tuple(parts["sizes"])})
+        normalization = Normalization(**description["normalization"])
+        class_names = tuple(str(name) for name in description["class_names"])
+        variant, training = str(description["variant"]), dict(description["training"])
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelError(f"{path} has a {_DESCRIPTION} that does not fit: {error!r}") from error
+    _check(path, architecture, normalization, class_names)
+    parameters = {
+        name: device.put(_read_array(path, archive, name, shape))
+        for name, shape in architecture.parameter_shapes().items()
+    }
+    return Model(variant, Network(architecture, parameters), normalization, class_names, training)
+
+
+def _check(
+    path: Path,
+    architecture: Architecture,
+    normalization: Normalization,
+    class_names: tuple[str, ...],
+) -> None:
+    sizes = architecture.sizes
+    if len(sizes) < 2 or not all(type(size) is int and 0 < size < 1 << 20 for size in sizes):
+        raise ModelError(f"{path} must have at least two layer sizes > 0, got {sizes}")
+    if len(class_names) != sizes[-1]:
+        raise ModelError(
+            f"{path} must name {sizes[-1]} classes, one an output, got {len(class_names)}"
+        )
+    for value, known in (
+        (architecture.activation, ACTIVATIONS),
+        (architecture.output, ACTIVATIONS),
+        (architecture.loss, LOSSES),
+    ):
+        if value not in known:
+            raise ModelError(f"{path} must use one of {', '.join(known)}, got {value}")
+    if not (np.isfinite(normalization.mean) and normalization.std > 0):
+        raise ModelError(f"{path} has a normalization that cannot be applied: {normalization}")
+
+
+def _read_array(
+    path: Path, archive: zipfile.ZipFile, name: str, shape: tuple[int, ...]
+) -> Array:
+    limit = 4 * int(np.prod(shape, dtype=np.int64)) + _HEADER_LIMIT
+    content = io.BytesIO(_read_entry(path, archive, f"{name}.npy", limit))
+    try:
+        array: Array = np.lib.format.read_array(content, allow_pickle=False)
+    except ValueError as error:
+        raise ModelError(f"{path}: {name} is not an array: {error}") from error
+    if array.shape != shape or array.dtype != np.float32:
+        raise ModelError(
+            f"{path}: {name} must be float32 of shape {shape}, got {array.dtype} of {array.shape}"
+        )
+    if not np.isfinite(array).all():
+        raise ModelError(f"{path}: {name} must hold finite numbers only")
+    return array
+
+
+def _read_entry(path: Path, archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
+    try:
+        size = archive.getinfo(name).file_size
+    except KeyError as error:
+        raise ModelError(f"{path} is not a model file: it has no {name}") from error
+    if size > limit:
+        raise ModelError(f"{path}: {name} must have at most {limit} bytes, got {size}")
+    return archive.read(name)
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    return zipfile.ZipInfo(name, _EPOCH)

@@ -1,0 +1,116 @@
+"""A fully connected network of any depth: the one class behind all variants."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from pipeline.nn.activations import ACTIVATIONS, softmax
+from pipeline.nn.backend import CPU, Array, Device
+from pipeline.nn.initializers import INITIALIZERS
+from pipeline.nn.layers import Linear
+from pipeline.nn.losses import LOSSES
+
+Gradients = dict[str, Array]
+NetworkBackward = Callable[[Array], Gradients]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a network is made of, apart from its weights.
+
+    sizes: neurons in each layer, from the input's pixels to the output's classes.
+    """
+
+    sizes: tuple[int, ...]
+    activation: str
+    output: str
+    loss: str
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Give the shape of every weight and bias by name, first layer first."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for number, (n_in, n_out) in enumerate(
+            zip(self.sizes, self.sizes[1:], strict=False), start=1
+        ):
+            shapes[f"layer{number}.weight"] = (n_in, n_out)
+            shapes[f"layer{number}.bias"] = (n_out,)
+        return shapes
+
+    def parameter_count(self) -> int:
+        """Count the numbers that training adjusts."""
+        return sum(int(np.prod(shape)) for shape in self.parameter_shapes().values())
+
+
+class Network:
+    """Linear layers with an activation between them.
+
+    With cross-entropy the output is logits, because the loss is exact from them alone; softmax is
+    applied by `probabilities`. With mean squared error the output has passed its activation.
+    """
+
+    def __init__(self, architecture: Architecture, parameters: dict[str, Array]) -> None:
+        self.architecture = architecture
+        self.parameters = parameters
+        self.layers = [
+            Linear(parameters[f"layer{number}.weight"], parameters[f"layer{number}.bias"])
+            for number in range(1, len(architecture.sizes))
+        ]
+        hidden = ACTIVATIONS[architecture.activation]
+        last = None if architecture.loss == "cross_entropy" else ACTIVATIONS[architecture.output]
+        self._activations = [*[hidden] * (len(self.layers) - 1), last]
+        self.loss = LOSSES[architecture.loss]
+
+    def forward(self, x: Array) -> tuple[Array, NetworkBackward]:
+        """Map inputs (batch, pixels) to outputs (batch, classes).
+
+        Gives the outputs and `backward(dy)`, which maps the gradient of the loss in the outputs
+        to its gradients in all weights and biases, by name.
+        """
+        steps = []
+        for layer, activation in zip(self.layers, self._activations, strict=True):
+            x, linear_backward = layer.forward(x)
+            activation_backward = None
+            if activation is not None:
+                x, activation_backward = activation(x)
+            steps.append((linear_backward, activation_backward))
+
+        def backward(dy: Array) -> Gradients:
+            gradients: Gradients = {}
+            for number in range(len(steps), 0, -1):
+                linear_backward, activation_backward = steps[number - 1]
+                if activation_backward is not None:
+                    dy = activation_backward(dy)
+                dx, of_layer = linear_backward(dy, input_gradient=number > 1)
+                for name, gradient in of_layer.items():
+                    gradients[f"layer{number}.{name}"] = gradient
+                dy = dx
+            return gradients
+
+        return x, backward
+
+    def probabilities(self, outputs: Array) -> Array:
+        """Turn outputs of `forward` into one number a class that sum to 1 over each row.
+
+        Sigmoid outputs judge each class alone and are scaled to that sum.
+        """
+        if self.architecture.loss == "cross_entropy":
+            return softmax(outputs)[0]
+        return outputs / outputs.sum(axis=1, keepdims=True)
+
+
+def initialize_network(
+    architecture: Architecture,
+    initializer: str,
+    rng: np.random.Generator,
+    device: Device = CPU,
+    dtype: DTypeLike = np.float32,
+) -> Network:
+    """Draw a new network's weights; biases start at 0."""
+    draw = INITIALIZERS[initializer]
+    parameters = {}
+    for name, shape in architecture.parameter_shapes().items():
+        values = draw(rng, shape[0], shape[1]) if len(shape) == 2 else np.zeros(shape)
+        parameters[name] = device.put(values.astype(dtype))
+    return Network(architecture, parameters)

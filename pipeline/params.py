@@ -1,0 +1,218 @@
+"""params.yaml, validated before any work starts, as frozen settings."""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline.errors import SettingsError
+
+BatchSize = int | Literal["all"]
+
+
+def _batch_size(value: Any) -> BatchSize:
+    if value == "all" or (type(value) is int and value >= 1):
+        return value  # type: ignore[no-any-return]
+    raise PydanticCustomError("batch_size", "must be 'all' or a whole number >= 1")
+
+
+def _name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", value):
+        raise PydanticCustomError("name", "must be a name of letters, digits, '_' and '-'")
+    return value
+
+
+def _sources(value: Any) -> tuple[str, ...]:
+    sources = [value] if isinstance(value, str) else value
+    if not isinstance(sources, list) or not sources:
+        raise PydanticCustomError("source", "must be a source or a list of sources")
+    if not all(isinstance(source, str) and source.strip() for source in sources):
+        raise PydanticCustomError("source", "must hold only non-empty strings")
+    return tuple(sources)
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Batch = Annotated[BatchSize, PlainValidator(_batch_size)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+class DatasetSettings(_Strict):
+    """Where a dataset comes from and how it is cut."""
+
+    source: Annotated[tuple[str, ...], PlainValidator(_sources)]
+    """Tried in order: embedded, kaggle:<owner>/<dataset>, https://..., or a path."""
+    class_names: Annotated[list[str], Field(min_length=2, max_length=256)]
+    validation_size: PositiveInt
+    """Images of the training set that are set apart to choose settings and epochs."""
+    test_size: PositiveInt | None
+    """Images to set apart for testing where the source has no labelled test set of its own."""
+    checksums: dict[str, Annotated[str, Field(pattern=r"^(md5|sha256):[0-9a-f]+$")]] = {}
+    """`md5:...` or `sha256:...` by file name, checked when a file comes from a mirror."""
+
+
+class VariantSettings(_Strict):
+    """One network and how it is trained."""
+
+    hidden: Annotated[list[PositiveInt], Field(max_length=100)]
+    """Neurons in each hidden layer; the input and output layers follow from the data."""
+    activation: Literal["relu", "sigmoid", "tanh"] = "relu"
+    output: Literal["softmax", "sigmoid"] = "softmax"
+    loss: Literal["cross_entropy", "mean_squared_error"] = "cross_entropy"
+    initializer: Literal["he", "glorot", "normal"] = "he"
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    lr: Rate
+    momentum: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0
+    l2: NonNegative = 0.0
+    clip_value: Rate | None = None
+    """Each gradient element is limited to [-clip_value, clip_value]."""
+    clip_norm: Rate | None = None
+    """All gradients together are scaled down to this Euclidean norm."""
+    batch_size: Batch
+    epochs: PositiveInt
+    train_limit: PositiveInt | None = None
+    """Train on at most so many images."""
+    test_sample: PositiveInt | None = None
+    """Report the accuracy on the first so many test images too, as a small study would."""
+
+    @model_validator(mode="after")
+    def _cross_entropy_needs_softmax(self) -> Self:
+        if self.loss == "cross_entropy" and self.output != "softmax":
+            raise PydanticCustomError(
+                "output", "needs output softmax for loss cross_entropy, got {output}",
+                {"output": self.output},
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _momentum_is_of_sgd(self) -> Self:
+        if self.optimizer == "adam" and self.momentum:
+            raise PydanticCustomError(
+                "momentum", "takes momentum 0 with optimizer adam, got {momentum}",
+                {"momentum": self.momentum},
+            )
+        return self
+
+
+class Settings(_Strict):
+    """Everything in params.yaml."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    device: Literal["cpu", "gpu", "auto"]
+    lr: Rate | None
+    epochs: PositiveInt | None
+    batch_size: Batch | None
+    dataset: str
+    normalize: Literal["scale", "standardize"]
+    datasets: dict[Name, DatasetSettings]
+    variants: dict[Name, VariantSettings]
+
+    @model_validator(mode="after")
+    def _dataset_is_listed(self) -> Self:
+        if self.dataset not in self.datasets:
+            raise SettingsError(
+                f"dataset must be one of {', '.join(self.datasets)}, got {self.dataset}"
+            )
+        return self
+
+    @property
+    def chosen_dataset(self) -> DatasetSettings:
+        """The settings of the dataset that `dataset` names."""
+        return self.datasets[self.dataset]
+
+    def variant(self, name: str) -> VariantSettings:
+        """Give a variant's settings with the overriding lr, epochs and batch_size applied.
+
+        Raises SettingsError for a name that is not in params.yaml.
+        """
+        if name not in self.variants:
+            raise SettingsError(f"variant must be one of {', '.join(self.variants)}, got {name}")
+        overrides = {"lr": self.lr, "epochs": self.epochs, "batch_size": self.batch_size}
+        return self.variants[name].model_copy(
+            update={key: value for key, value in overrides.items() if value is not None}
+        )
+
+
+def read_params(path: Path = Path("params.yaml")) -> Settings:
+    """Read and validate a settings file.
+
+    Raises SettingsError, in one line that names the key, the rule and the value.
+    """
+    try:
+        # YAML 1.2, which DVC reads too: there 1e-4 is a number and `no` is a string.
+        content = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} is not UTF-8: {error.reason}") from error
+    except YAMLError as error:
+        raise SettingsError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path} must be a mapping of settings, got {content!r}")
+    try:
+        return Settings.model_validate(content)
+    except ValidationError as error:
+        lines = [_sentence(detail) for detail in error.errors(include_url=False)]
+        raise SettingsError(f"{path}: {'; '.join(lines)}") from error
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from error
+
+
+_RULES = {
+    "missing": "is required",
+    "greater_than": "must be > {gt:g}",
+    "greater_than_equal": "must be >= {ge:g}",
+    "less_than": "must be < {lt:g}",
+    "finite_number": "must be a finite number",
+    "float_type": "must be a number",
+    "int_type": "must be a whole number",
+    "string_type": "must be text",
+    "list_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "literal_error": "must be one of {expected}",
+    "too_short": "must have at least {min_length} entries",
+    "too_long": "must have at most {max_length} entries",
+    "string_pattern_mismatch": "must match {pattern}",
+}
+
+
+def _sentence(error: ErrorDetails) -> str:
+    """Turn one of pydantic's errors into `key rule, got value`."""
+    key = ".".join(str(part) for part in error["loc"] if part != "[key]")
+    kind, value = error["type"], error["input"]
+    if kind == "extra_forbidden":
+        return f"{key} is not a setting{_suggestion(error)}"
+    if kind == "missing":
+        return f"{key} is required"
+    if kind in {"output", "momentum"}:
+        return f"{key} {error['msg']}"
+    context = {key: item for key, item in error.get("ctx", {}).items()}
+    rule = _RULES[kind].format(**context) if kind in _RULES else error["msg"]
+    return f"{key} {rule}, got {value!r}" if isinstance(value, str) else f"{key} {rule}, got {value}"
+
+
+def _suggestion(error: ErrorDetails) -> str:
+    models = {"datasets": DatasetSettings, "variants": VariantSettings}
+    location = error["loc"]
+    model = models.get(str(location[0]), Settings) if len(location) > 2 else Settings
+    close = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -1,0 +1,47 @@
+"""Stage evaluate: models/VARIANT.npz -> metrics/VARIANT.json, plots/predictions/VARIANT.csv."""
+
+from pathlib import Path
+
+import click
+
+from pipeline.command import Command
+from pipeline.datasets.tables import read_examples
+from pipeline.evaluation import evaluate
+from pipeline.files import whole_file, write_json
+from pipeline.nn.backend import find_device
+from pipeline.nn.model_file import load_model
+from pipeline.nn.parallel import Workers
+from pipeline.params import read_params
+
+SPLITS = Path("data/splits")
+MODELS = Path("models")
+METRICS = Path("metrics")
+PREDICTIONS = Path("plots/predictions")
+
+
+@click.command(cls=Command)
+@click.argument("variant")
+def main(variant: str) -> None:
+    """Measure VARIANT on the training, validation and test images."""
+    settings = read_params()
+    chosen = settings.variant(variant)
+    device = find_device(settings.device)
+    model = load_model(MODELS / f"{variant}.npz", device)
+    with Workers(device) as workers:
+        metrics, predictions = evaluate(
+            model,
+            read_examples(SPLITS / "train.parquet").first(chosen.train_limit),
+            read_examples(SPLITS / "validation.parquet"),
+            read_examples(SPLITS / "test.parquet"),
+            chosen.test_sample,
+            device,
+            workers,
+        )
+    with whole_file(PREDICTIONS / f"{variant}.csv") as temporary:
+        predictions.to_csv(temporary, index=False)
+    write_json(METRICS / f"{variant}.json", metrics)
+    click.echo(f"{variant}: {metrics['test_accuracy']:.2%} of {metrics['test_images']} test images")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Stage train: data/splits/ -> models/VARIANT.npz and plots/history/VARIANT.csv."""
+
+from pathlib import Path
+
+import click
+import pandas as pd
+
+from pipeline.command import Command
+from pipeline.datasets.tables import read_examples
+from pipeline.errors import TrainingError
+from pipeline.files import whole_file
+from pipeline.nn.backend import find_device
+from pipeline.nn.model_file import Model, save_model
+from pipeline.nn.parallel import Workers
+from pipeline.nn.training import make_network, put_batch, train
+from pipeline.params import read_params
+from pipeline.progress import show_progress
+
+SPLITS = Path("data/splits")
+MODELS = Path("models")
+HISTORY = Path("plots/history")
+
+
+@click.command(cls=Command)
+@click.argument("variant")
+def main(variant: str) -> None:
+    """Train VARIANT of params.yaml."""
+    settings = read_params()
+    chosen = settings.variant(variant)
+    device = find_device(settings.device)
+    examples = read_examples(SPLITS / "train.parquet").first(chosen.train_limit)
+    validation = read_examples(SPLITS / "validation.parquet")
+    click.echo(f"{variant}: {len(examples)} images on {device.name}")
+    if chosen.train_limit and len(examples) < chosen.train_limit:
+        click.echo(f"{variant}: train_limit is {chosen.train_limit}; these are all there are")
+    classes = examples.description.class_names
+    network, rng = make_network(chosen, len(classes), settings.seed, device)
+    with Workers(device) as workers:
+        reports = train(
+            network,
+            chosen,
+            put_batch(device, examples.inputs, examples.labels),
+            put_batch(device, validation.inputs, validation.labels),
+            rng,
+            workers,
+        )
+        try:
+            history = list(show_progress(variant, chosen.epochs, reports))
+        except TrainingError as error:
+            raise TrainingError(f"{variant}: {error}") from error
+    training = {
+        "settings": chosen.model_dump(),
+        "seed": settings.seed,
+        "dataset": examples.description.dataset,
+        "source": examples.description.source,
+        "images": len(examples),
+    }
+    save_model(
+        MODELS / f"{variant}.npz",
+        Model(variant, network, examples.normalization, classes, training),
+    )
+    rows = [
+        (split, report.epoch, score.cost, score.accuracy)
+        for split in ("train", "validation")
+        for report in history
+        for score in (getattr(report, split),)
+    ]
+    table = pd.DataFrame(rows, columns=["split", "epoch", "cost", "accuracy"])
+    with whole_file(HISTORY / f"{variant}.csv") as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")
+
+
+if __name__ == "__main__":
+    main()
