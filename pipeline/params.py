@@ -94,19 +94,17 @@ class VariantSettings(_Strict):
     """Report the accuracy on the first so many test images too, as a small study would."""
 
     @model_validator(mode="after")
-    def _cross_entropy_needs_softmax(self) -> Self:
+    def _settings_fit_each_other(self) -> Self:
         if self.loss == "cross_entropy" and self.output != "softmax":
             raise PydanticCustomError(
-                "output", "needs output softmax for loss cross_entropy, got {output}",
+                "combination",
+                "output must be softmax with loss cross_entropy, got '{output}'",
                 {"output": self.output},
             )
-        return self
-
-    @model_validator(mode="after")
-    def _momentum_is_of_sgd(self) -> Self:
         if self.optimizer == "adam" and self.momentum:
             raise PydanticCustomError(
-                "momentum", "takes momentum 0 with optimizer adam, got {momentum}",
+                "combination",
+                "momentum must be 0 with optimizer adam, got {momentum}",
                 {"momentum": self.momentum},
             )
         return self
@@ -203,16 +201,15 @@ def _sentence(error: ErrorDetails) -> str:
         return f"{key} is not a setting{_suggestion(error)}"
     if kind == "missing":
         return f"{key} is required"
-    if kind in {"output", "momentum"}:
-        return f"{key} {error['msg']}"
-    context = {key: item for key, item in error.get("ctx", {}).items()}
-    rule = _RULES[kind].format(**context) if kind in _RULES else error["msg"]
-    return f"{key} {rule}, got {value!r}" if isinstance(value, str) else f"{key} {rule}, got {value}"
+    if kind == "combination":
+        return f"{key}.{error['msg']}"
+    rule = _RULES[kind].format(**error.get("ctx", {})) if kind in _RULES else error["msg"]
+    return f"{key} {rule}, got {value!r}"
 
 
 def _suggestion(error: ErrorDetails) -> str:
-    models = {"datasets": DatasetSettings, "variants": VariantSettings}
+    inner: dict[str, type[BaseModel]] = {"datasets": DatasetSettings, "variants": VariantSettings}
     location = error["loc"]
-    model = models.get(str(location[0]), Settings) if len(location) > 2 else Settings
+    model = inner.get(str(location[0]), Settings) if len(location) > 2 else Settings
     close = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1)
     return f"; did you mean {close[0]}?" if close else ""

@@ -35,13 +35,14 @@ def main() -> None:
                 "for its source has no labelled test set, got null"
             )
         splits[TRAIN], splits[TEST] = split_stratified(
-            splits[TRAIN], dataset.test_size, settings.seed, f"datasets.{settings.dataset}.test_size"
+            splits[TRAIN],
+            dataset.test_size,
+            settings.seed,
+            f"datasets.{settings.dataset}.test_size",
         )
     with whole_folder(PARQUET) as folder:
         for split, data in splits.items():
-            description = Description(
-                settings.dataset, tuple(dataset.class_names), describe(data)
-            )
+            description = Description(settings.dataset, tuple(dataset.class_names), describe(data))
             write_images(folder / f"{split}.parquet", data, description)
             click.echo(f"{split}: {len(data)} images; {description.source}")
 

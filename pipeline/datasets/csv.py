@@ -16,7 +16,7 @@ from pipeline.datasets.images import HEIGHT, PIXELS, WIDTH, LabelledImages
 from pipeline.errors import DataError
 
 BLOCK = 8 << 20
-"""Bytes a parsing thread takes at once: rows are wide, so small blocks cost more than they share."""
+"""Bytes that a parsing thread takes at once: rows are wide, so small blocks cost more."""
 
 
 def read_csv(path: Path) -> LabelledImages:
@@ -65,7 +65,9 @@ def _columns(path: Path) -> tuple[list[str], bool]:
     if has_header and "label" not in first:
         raise DataError(f"{path} must have a column named label, got {first[0]}, ...")
     if len(first) != PIXELS + 1:
-        raise DataError(f"{path} must have {PIXELS + 1} columns (label and pixels), got {len(first)}")
+        raise DataError(
+            f"{path} must have {PIXELS + 1} columns (label and pixels), got {len(first)}"
+        )
     if has_header and len(set(first)) != len(first):
         raise DataError(f"{path} names a column twice in its header")
     return (first if has_header else ["label", *map(str, range(PIXELS))]), has_header

@@ -78,8 +78,7 @@ def _ink(grey: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     if strongest < 16:
         raise DataError("shows no digit: all its pixels are nearly alike")
     ink /= strongest
-    ink[ink < INK / 2] = 0
-    return ink
+    return np.where(ink < INK / 2, 0, ink)
 
 
 def _place(center: float, size: int, field: int) -> int:

@@ -93,7 +93,9 @@ def _pairs(idx: dict[tuple[str, str], str]) -> dict[str, tuple[str, ...]]:
             splits[split] = (images, labels)
         elif images or labels:
             missing = "labels" if images else "images"
-            raise DataError(f"{images or labels} has no {missing} file of the {split} set beside it")
+            raise DataError(
+                f"{images or labels} has no {missing} file of the {split} set beside it"
+            )
     if TRAIN not in splits:
         raise DataError(f"no training set among the IDX files {', '.join(idx.values())}")
     return splits

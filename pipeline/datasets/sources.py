@@ -1,4 +1,4 @@
-"""Where a dataset can come from: a package, Kaggle, an https mirror, or a path of the user's own."""
+"""Where a dataset can come from: a package, Kaggle, an https mirror, or the user's own path."""
 
 import logging
 import re
@@ -114,9 +114,7 @@ def _fetch_mirror(url: str, folder: Path, checksums: dict[str, str], retries: in
     shutil.rmtree(archive)
 
 
-def _download(
-    base: str, name: str, folder: Path, checksums: dict[str, str], retries: int
-) -> None:
+def _download(base: str, name: str, folder: Path, checksums: dict[str, str], retries: int) -> None:
     checksum = checksums.get(name)
     if base.startswith("http://") and checksum is None:
         raise DataError(f"http:// proves nothing without a checksum of {name}; use https://")

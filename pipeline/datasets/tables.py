@@ -1,8 +1,8 @@
 """Labelled images as Parquet: columns `label` and `image`, and what they are in the metadata.
 
-Pixels are stored as `uint8` after `convert` and as `float32` after `split`. A normalised pixel takes
-one of 256 values, so dictionary encoding keeps the second file as small as the first. The same
-content gives the same bytes.
+Pixels are stored as `uint8` after `convert` and as `float32` after `split`. A normalised pixel
+takes one of 256 values, so dictionary encoding keeps the second file as small as the first. The
+same content gives the same bytes.
 """
 
 import json
@@ -85,8 +85,12 @@ def read_examples(path: Path) -> Examples:
 
 
 def _write(
-    path: Path, pixels: NDArray[Any], labels: NDArray[np.uint8], metadata: dict[str, str],
-    *, dictionary: bool,
+    path: Path,
+    pixels: NDArray[Any],
+    labels: NDArray[np.uint8],
+    metadata: dict[str, str],
+    *,
+    dictionary: bool,
 ) -> None:
     kind = pa.from_numpy_dtype(pixels.dtype)
     schema = pa.schema(
@@ -104,8 +108,13 @@ def _write(
     table = pa.Table.from_arrays([pa.array(labels), images], schema=schema)
     with whole_file(path) as temporary:
         pq.write_table(
-            table, temporary, row_group_size=ROW_GROUP, compression="zstd", compression_level=1,
-            use_dictionary=["image.list.pixel"] if dictionary else False, write_statistics=False,
+            table,
+            temporary,
+            row_group_size=ROW_GROUP,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=["image.list.pixel"] if dictionary else False,
+            write_statistics=False,
         )
 
 

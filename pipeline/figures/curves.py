@@ -1,6 +1,7 @@
 """Cost and accuracy through training, a panel a variant."""
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 import pandas as pd
@@ -27,8 +28,13 @@ def draw_curve(ax: Axes, history: pd.DataFrame, measure: Measure) -> None:
     ax.plot(last["epoch"], last[measure], "o", color=ORANGE, markersize=4)
     text = f"{last[measure]:.2%}" if measure == "accuracy" else f"{last[measure]:.3g}"
     ax.annotate(
-        text, (last["epoch"], last[measure]), xytext=(-4, 10 if measure == "cost" else -16),
-        textcoords="offset points", ha="right", color=ORANGE, fontweight="bold",
+        text,
+        (last["epoch"], last[measure]),
+        xytext=(-4, 10 if measure == "cost" else -16),
+        textcoords="offset points",
+        ha="right",
+        color=ORANGE,
+        fontweight="bold",
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
     )
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -41,7 +47,7 @@ def draw_curve(ax: Axes, history: pd.DataFrame, measure: Measure) -> None:
 
 
 def curves_figure(
-    histories: dict[str, pd.DataFrame], losses: dict[str, str], measure: Measure
+    histories: dict[str, pd.DataFrame], losses: Mapping[str, str], measure: Measure
 ) -> Figure:
     """Draw all variants side by side. losses: the name of each variant's loss."""
     columns = min(3, len(histories))

@@ -3,22 +3,30 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import matplotlib
+import matplotlib.style
 from matplotlib.figure import Figure
 
 from pipeline.files import whole_file
 
 # Okabe and Ito's palette, told apart by colour-blind readers: https://jfly.uni-koeln.de/color/
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW = (
-    "#0072B2", "#D55E00", "#009E73", "#CC3311", "#CC79A7", "#56B4E9", "#F0E442",
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC3311",
+    "#CC79A7",
+    "#56B4E9",
+    "#F0E442",
 )
+DPI = 130
+"""Dots an inch of a saved figure: sharp at a README's width on a dense screen."""
 INK, PALE = "#222222", "#DDDDDD"
 
-_STYLE = {
+_STYLE: dict[str, Any] = {
     "figure.facecolor": "white",
     "figure.dpi": 100,
-    "savefig.dpi": 150,
     "font.family": "DejaVu Sans",  # carried by matplotlib: no font of the machine is asked for
     "font.size": 10,
     "axes.titlesize": 11,
@@ -43,13 +51,11 @@ _STYLE = {
 @contextmanager
 def style() -> Iterator[None]:
     """Apply the look to what is drawn inside the block."""
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
+    with matplotlib.style.context(["default", _STYLE]):
         yield
 
 
 def save_png(figure: Figure, path: Path) -> None:
     """Write a figure without dates or versions."""
     with whole_file(path) as temporary:
-        figure.savefig(temporary, format="png", metadata={"Software": None})
+        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})

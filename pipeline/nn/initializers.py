@@ -9,7 +9,7 @@ Initializer = Callable[[np.random.Generator, int, int], NDArray[np.float64]]
 
 
 def he(rng: np.random.Generator, n_in: int, n_out: int) -> NDArray[np.float64]:
-    """Normal with variance 2 / n_in, which keeps the scale of activations through ReLU layers.
+    """Draw from a normal of variance 2 / n_in, which keeps activations' scale through ReLU.
 
     Source: He et al. 2015, https://arxiv.org/abs/1502.01852, equation 10.
     """
@@ -17,7 +17,7 @@ def he(rng: np.random.Generator, n_in: int, n_out: int) -> NDArray[np.float64]:
 
 
 def glorot(rng: np.random.Generator, n_in: int, n_out: int) -> NDArray[np.float64]:
-    """Uniform with variance 2 / (n_in + n_out), meant for sigmoid and tanh.
+    """Draw from a uniform of variance 2 / (n_in + n_out), meant for sigmoid and tanh.
 
     Source: Glorot and Bengio 2010, https://proceedings.mlr.press/v9/glorot10a.html, equation 16.
     """
@@ -26,7 +26,7 @@ def glorot(rng: np.random.Generator, n_in: int, n_out: int) -> NDArray[np.float6
 
 
 def normal(rng: np.random.Generator, n_in: int, n_out: int) -> NDArray[np.float64]:
-    """Normal with standard deviation 0.01, whatever the size of the layer."""
+    """Draw from a normal of standard deviation 0.01, whatever the size of the layer."""
     return rng.normal(0.0, 0.01, (n_in, n_out))
 
 

@@ -81,9 +81,7 @@ def _load(path: Path, archive: zipfile.ZipFile, device: Device) -> Model:
     try:
         description = json.loads(content)
         if description["format"] != FORMAT:
-            raise ModelError(
-                f"{path} must have model format {FORMAT}, got {description['format']}"
-            )
+            raise ModelError(f"{path} must have model format {FORMAT}, got {description['format']}")
         parts = dict(description["architecture"])
         architecture = Architecture(**parts | {"sizes": tuple(parts["sizes"])})
         normalization = Normalization(**description["normalization"])
@@ -123,9 +121,7 @@ def _check(
         raise ModelError(f"{path} has a normalization that cannot be applied: {normalization}")
 
 
-def _read_array(
-    path: Path, archive: zipfile.ZipFile, name: str, shape: tuple[int, ...]
-) -> Array:
+def _read_array(path: Path, archive: zipfile.ZipFile, name: str, shape: tuple[int, ...]) -> Array:
     limit = 4 * int(np.prod(shape, dtype=np.int64)) + _HEADER_LIMIT
     content = io.BytesIO(_read_entry(path, archive, f"{name}.npy", limit))
     try:

@@ -85,7 +85,8 @@ class Network:
                 dx, of_layer = linear_backward(dy, input_gradient=number > 1)
                 for name, gradient in of_layer.items():
                     gradients[f"layer{number}.{name}"] = gradient
-                dy = dx
+                if dx is not None:
+                    dy = dx
             return gradients
 
         return x, backward
@@ -97,7 +98,8 @@ class Network:
         """
         if self.architecture.loss == "cross_entropy":
             return softmax(outputs)[0]
-        return outputs / outputs.sum(axis=1, keepdims=True)
+        total: Array = outputs.sum(axis=1, keepdims=True)
+        return outputs / total
 
 
 def initialize_network(

@@ -1,4 +1,4 @@
-"""The training loop: batches, gradients, steps, and a report an epoch. It prints and saves nothing."""
+"""The training loop: batches, gradients, steps, a report an epoch. It prints and saves nothing."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -125,9 +125,7 @@ def train(
         yield report
 
 
-def batch_gradients(
-    network: Network, batch: Batch, workers: Workers
-) -> tuple[Any, Any, Gradients]:
+def batch_gradients(network: Network, batch: Batch, workers: Workers) -> tuple[Any, Any, Gradients]:
     """Give a batch's summed cost, its count of right answers, and the gradients of its mean cost.
 
     The gradients are sums over fixed tiles of rows, added in the tiles' order.

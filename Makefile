@@ -1,0 +1,44 @@
+# `make` does everything from nothing: it needs only Python 3.11+, git and make.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: all setup test lint format lock
+
+all: setup
+	dvc repro
+	@echo
+	@python -m pipeline results
+	@echo
+	@echo "Look next at plots/cost.png and plots/accuracy.png, or try:"
+	@echo "  source .venv/bin/activate"
+	@echo "  python -m pipeline predict models/two_hidden.npz --index 7"
+	@echo "  dvc exp run -S lr=0.055"
+
+setup: .venv/installed
+
+# A fresh environment whenever the lock or the package's metadata change.
+.venv/installed: requirements.lock pyproject.toml
+	rm -rf .venv
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+test: setup
+	pytest -n 2
+
+lint: setup
+	ruff check .
+	ruff format --check .
+	mypy
+
+format: setup
+	ruff check --fix .
+	ruff format .
+
+# Needs uv. The lock serves every supported Python and platform, and names no index.
+lock:
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --fork-strategy fewest \
+		--python-version 3.11 --extra test --extra lint --extra build \
+		--custom-compile-command "make lock" pyproject.toml -o requirements.lock

