@@ -12,6 +12,7 @@ from pipeline.files import read_json
 from pipeline.nn.backend import CPU, find_device
 from pipeline.nn.model_file import Model, load_model
 from pipeline.nn.parallel import Workers
+from pipeline.nn.prediction import check_fits, predict_probabilities
 from pipeline.nn.training import make_network, put_batch, score, train
 from pipeline.params import read_params
 
@@ -110,8 +111,6 @@ def results() -> None:
 
 
 def _show(model: Model, title: str, inputs: np.ndarray) -> None:
-    from pipeline.evaluation import predict_probabilities
-
     with Workers(CPU) as workers:
         (probabilities,) = predict_probabilities(model, inputs, workers)
     label = model.class_names[probabilities.argmax()]
@@ -123,8 +122,6 @@ def _show(model: Model, title: str, inputs: np.ndarray) -> None:
 
 
 def _example(model: Model, index: int) -> Examples:
-    from pipeline.evaluation import check_fits
-
     test = read_examples(SPLITS / "test.parquet")
     check_fits(model, test)
     if index >= len(test):

@@ -4,30 +4,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_fscore_support
 
 from pipeline.datasets.tables import Examples
-from pipeline.errors import DataError
-from pipeline.nn.backend import Array, Device, to_host
+from pipeline.nn.backend import Device
 from pipeline.nn.model_file import Model
 from pipeline.nn.parallel import Workers
+from pipeline.nn.prediction import check_fits, predict_probabilities
 from pipeline.nn.training import put_batch, score
 
 DIGITS = 6
 """Decimals kept in metrics: finer than one image in 60,000."""
-
-
-def predict_probabilities(model: Model, inputs: Array, workers: Workers) -> NDArray[np.float32]:
-    """Give `(N, classes)` probabilities for inputs `(N, 784)` on the model's device."""
-    network = model.network
-
-    def tile_probabilities(tile: slice) -> Array:
-        outputs, _ = network.forward(inputs[tile])
-        return to_host(network.probabilities(outputs))
-
-    return np.concatenate(list(workers.map(tile_probabilities, len(inputs))))
 
 
 def evaluate(
@@ -91,17 +79,3 @@ def evaluate(
         }
     )
     return rounded | counts, table
-
-
-def check_fits(model: Model, examples: Examples) -> None:
-    """Raise DataError where a model was made for other classes or another normalisation."""
-    if model.class_names != examples.description.class_names:
-        raise DataError(
-            f"model {model.variant} knows the classes {', '.join(model.class_names)}; "
-            f"{examples.description.dataset} has {', '.join(examples.description.class_names)}"
-        )
-    if model.normalization != examples.normalization:
-        raise DataError(
-            f"model {model.variant} was trained on images normalised by {model.normalization}, "
-            f"got {examples.normalization}"
-        )

@@ -28,15 +28,10 @@ def read_csv(path: Path) -> LabelledImages:
     names, has_header = _columns(path)
     label = names.index("label") if has_header else 0
     try:
-        table = csv.read_csv(
-            path,
-            read_options=csv.ReadOptions(
-                column_names=names, skip_rows=int(has_header), block_size=BLOCK
-            ),
-            convert_options=csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.uint8()), null_values=[]
-            ),
-        )
+        try:
+            table = _parse(path, names, has_header, use_threads=True)
+        except pa.ArrowInvalid:  # many threads do not know the row's number, one does
+            table = _parse(path, names, has_header, use_threads=False)
     except pa.ArrowInvalid as error:
         raise DataError(f"{path} {_reason(str(error))}") from error
     except OSError as error:
@@ -56,6 +51,21 @@ def has_labels(path: Path) -> bool:
     """Say whether a CSV file has a label column; one with a header and no `label` has not."""
     first = _first_line(path)
     return _is_number(first[0]) or "label" in first
+
+
+def _parse(path: Path, names: list[str], has_header: bool, *, use_threads: bool) -> pa.Table:
+    return csv.read_csv(
+        path,
+        read_options=csv.ReadOptions(
+            column_names=names,
+            skip_rows=int(has_header),
+            block_size=BLOCK,
+            use_threads=use_threads,
+        ),
+        convert_options=csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.uint8()), null_values=[]
+        ),
+    )
 
 
 def _columns(path: Path) -> tuple[list[str], bool]:
@@ -93,11 +103,12 @@ def _is_number(text: str) -> bool:
 
 def _reason(message: str) -> str:
     """Put pyarrow's words for a bad row or value into one short line."""
-    if found := re.search(r"Expected (\d+) columns, got (\d+)", message):
-        row = re.search(r"Row #(\d+)", message)
-        place = f" in row {row[1]}" if row else ""
-        return f"must have {found[1]} columns in every row, got {found[2]}{place}"
-    if found := re.search(r"column #(\d+): .*invalid value '(.{0,40})", message):
-        value = found[2].split("'")[0]
-        return f"must hold whole numbers from 0 to 255, got '{value}' in column {found[1]}"
+    if found := re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", message):
+        row, expected, actual = found.groups()
+        return f"must have {expected} columns in every row, got {actual} in row {row}"
+    if found := re.search(r"column #(\d+): Row #(\d+): .*invalid value '(.{0,40})", message):
+        column, row, value = int(found[1]) + 1, found[2], found[3].split("'")[0]
+        return f"must hold whole numbers from 0 to 255, got '{value}' in row {row}, column {column}"
+    if "Could not skip" in message:  # a header without an end of line
+        return "has no rows"
     return f"is not a CSV file of images: {message.splitlines()[0][:200]}"

@@ -16,6 +16,8 @@ from pipeline.datasets.images import HEIGHT, WIDTH
 from pipeline.errors import DataError
 
 UNSIGNED_BYTE = 0x08
+CHUNK = 1 << 24
+"""Bytes read at once, so that a header's promise alone takes no memory."""
 
 
 def read_idx_images(path: Path) -> NDArray[np.uint8]:
@@ -78,8 +80,10 @@ def _parse(
             f"{path} must hold images of {HEIGHT}x{WIDTH} pixels, got {'x'.join(map(str, shape))}"
         )
     size = count * int(np.prod(item_shape, dtype=np.int64))
-    # One byte more than promised tells a file that is too long without reading all of it.
-    content = file.read(size + 1)
+    content = bytearray()
+    # Anything more than promised tells a file that is too long without reading all of it.
+    while len(content) <= size and (chunk := file.read(min(CHUNK, size + 1 - len(content)))):
+        content += chunk
     if len(content) != size:
         actual = "more" if len(content) > size else f"{len(content)}"
         raise DataError(

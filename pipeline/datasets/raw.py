@@ -38,6 +38,8 @@ def choose_files(names: Iterable[str]) -> RawFiles:
     """
     # Shallow before deep, then alphabetical: the choice does not depend on the file system.
     ordered = sorted(names, key=lambda name: (name.count("/"), name))
+    # macOS leaves `._train.csv` beside `train.csv`; it holds no data.
+    ordered = [name for name in ordered if not PurePosixPath(name).name.startswith("._")]
     idx: dict[tuple[str, str], str] = {}
     for name in ordered:
         if found := _IDX.search(PurePosixPath(name).name.lower()):
@@ -49,7 +51,8 @@ def choose_files(names: Iterable[str]) -> RawFiles:
     splits: dict[str, tuple[str, ...]] = {}
     for split, marks in ((TRAIN, ("train",)), (TEST, ("test", "t10k"))):
         for name in tables:
-            if any(mark in PurePosixPath(name).name.lower() for mark in marks):
+            taken = (name,) in splits.values()  # train_and_test.csv must not be both
+            if not taken and any(mark in PurePosixPath(name).name.lower() for mark in marks):
                 splits.setdefault(split, (name,))
     if not splits and len(tables) == 1:
         splits[TRAIN] = (tables[0],)

@@ -8,7 +8,6 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
 
 from pipeline.datasets.idx import write_idx
 from pipeline.datasets.raw import choose_files
@@ -37,8 +36,8 @@ def fetch(
 ) -> str:
     """Put the training and test files of the first source that works into an empty `folder`.
 
-    Sources are tried in order; `report` is told of each one that failed and why. Gives the source
-    that was used. Raises DownloadError, naming every source and its reason, if none works.
+    Sources are tried in order; `report` is told why the next one is tried. Gives the source that
+    was used. Raises DownloadError, naming every source and its reason, if none works.
     """
     failures = []
     for source in sources:
@@ -46,7 +45,8 @@ def fetch(
             _fetch_one(source, folder, checksums, retries)
         except DataError as error:
             failures.append(f"{source}: {error}")
-            report(f"source {source} failed: {error}")
+            if len(failures) < len(sources):
+                report(f"source {source} failed: {error}")
             for path in folder.iterdir():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         else:
@@ -92,6 +92,8 @@ def _fetch_kaggle(dataset: str, folder: Path) -> None:
         exceptions.CredentialError,
         exceptions.DataCorruptionError,
         exceptions.NotFoundError,
+        zipfile.BadZipFile,
+        zlib.error,
         OSError,
         ValueError,
     ) as error:
@@ -101,35 +103,36 @@ def _fetch_kaggle(dataset: str, folder: Path) -> None:
 
 def _fetch_mirror(url: str, folder: Path, checksums: dict[str, str], retries: int) -> None:
     """Download a mirror's four IDX files (a URL that ends in '/') or one file or zip archive."""
-    parts = urlsplit(url)
-    if url.endswith("/"):
-        for name in IDX_FILES:
-            _download(url, name, folder, checksums, retries)
+    name = re.split(r"[?#]", url)[0].rpartition("/")[2]
+    if not name:
+        for part in IDX_FILES:
+            _download(url + part, part, folder, checksums, retries)
         return
-    name = PurePosixPath(parts.path).name
     archive = folder / "download"
     archive.mkdir()
-    _download(url.removesuffix(name), name, archive, checksums, retries)
+    _download(url, name, archive, checksums, retries)
     _fetch_path(archive / name, folder)
     shutil.rmtree(archive)
 
 
-def _download(base: str, name: str, folder: Path, checksums: dict[str, str], retries: int) -> None:
+def _download(url: str, name: str, folder: Path, checksums: dict[str, str], retries: int) -> None:
     checksum = checksums.get(name)
-    if base.startswith("http://") and checksum is None:
+    if url.startswith("http://") and checksum is None:
         raise DataError(f"http:// proves nothing without a checksum of {name}; use https://")
     import pooch
     import requests
 
     pooch.get_logger().setLevel(logging.WARNING)
     downloader = pooch.HTTPDownloader(timeout=TIMEOUT, progressbar=sys.stderr.isatty())
-    mirror = pooch.create(folder, base, registry={name: checksum}, retry_if_failed=retries)
+    mirror = pooch.create(
+        folder, "", registry={name: checksum}, urls={name: url}, retry_if_failed=retries
+    )
     try:
         mirror.fetch(name, downloader=downloader)
     except requests.exceptions.RequestException as error:
-        raise DataError(f"{base}{name}: {_one_line(error)}") from error
+        raise DataError(f"{url}: {_one_line(error)}") from error
     except ValueError as error:  # pooch's word for a checksum that differs
-        raise DataError(f"{base}{name} has another content than checksums.{name}") from error
+        raise DataError(f"{url} has another content than checksums.{name}") from error
 
 
 def _fetch_path(path: Path, folder: Path) -> None:
@@ -137,7 +140,7 @@ def _fetch_path(path: Path, folder: Path) -> None:
         _copy_chosen(path, folder)
     elif not path.exists():
         raise DataError(f"{path} does not exist")
-    elif zipfile.is_zipfile(path):
+    elif path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
         _extract_chosen(path, folder)
     else:
         choose_files([path.name])

@@ -1,0 +1,167 @@
+"""`python -m pipeline predict | try | results`, run as a user runs them, on real digits."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.datasets.splitting import Normalization
+from pipeline.datasets.tables import Description, Examples, write_examples
+from pipeline.nn.backend import CPU
+from pipeline.nn.model_file import Model, save_model
+from pipeline.nn.parallel import Workers
+from pipeline.nn.training import make_network, put_batch, train
+from pipeline.params import VariantSettings
+
+DIGITS = tuple("0123456789")
+
+
+@pytest.fixture(scope="module")
+def folder(digits, tmp_path_factory):
+    """A folder with splits of real digits and a model trained on them."""
+    folder = tmp_path_factory.mktemp("folder")
+    rows = np.random.default_rng(0).permutation(5000)
+    normalization = Normalization("scale", 0.0, 1.0)
+    for name, part in (
+        ("train", rows[:3000]),
+        ("validation", rows[3000:3500]),
+        ("test", rows[3500:]),
+    ):
+        taken = digits.take(part)
+        examples = Examples(
+            normalization.apply(taken.images),
+            taken.labels,
+            Description("mnist-5k", DIGITS, "a test"),
+            normalization,
+        )
+        write_examples(folder / f"data/splits/{name}.parquet", examples)
+        if name == "train":
+            training = put_batch(CPU, examples.inputs, examples.labels)
+    settings = VariantSettings(hidden=[64], lr=0.1, momentum=0.9, batch_size=64, epochs=12)
+    network, rng = make_network(settings, 10, 0, CPU)
+    with Workers(CPU) as workers:
+        list(train(network, settings, training, training, rng, workers))
+    save_model(folder / "model.npz", Model("good", network, normalization, DIGITS, {}))
+    return folder
+
+
+def command(folder, *arguments, given=""):
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline", *map(str, arguments)],
+        cwd=folder, input=given, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def pictures_of(digits, folder):
+    """Draw two of each digit as a user would have them: large, off-centre, in many ways."""
+    ways = {
+        "dark_on_light.png": lambda image: 255 - image,
+        "light_on_dark.jpg": lambda image: image,
+        "colour.png": lambda image: np.stack([255 - image, 255 - image // 2, 255 - image], axis=-1),
+    }
+    for digit in range(10):
+        for example in range(2):
+            for way, draw in ways.items():
+                image = digits.images[500 * digit + 20 + example]
+                canvas = np.zeros((60, 80), np.uint8)
+                canvas[20:48, 5:33] = image
+                path = folder / f"{digit}_{example}_{way}"
+                Image.fromarray(draw(canvas)).resize((480, 360), Image.Resampling.BICUBIC).save(
+                    path
+                )
+                yield path, str(digit)
+
+
+def test_predict_reads_digits_in_large_off_centre_pictures_of_any_colours(folder, digits, tmp_path):
+    pictures = list(pictures_of(digits, tmp_path))
+    result = command(folder, "predict", "model.npz", *(path for path, _ in pictures))
+    assert result.returncode == 0, result.stderr
+    told = dict(line.split(": ") for line in result.stdout.splitlines() if line[0] != " ")
+    right = [told[str(path)] == digit for path, digit in pictures]
+    assert np.mean(right) > 0.9
+
+
+def test_predict_prints_a_probability_for_every_class_that_sum_to_one(folder):
+    result = command(folder, "predict", "model.npz", "--index", 3)
+    lines = result.stdout.splitlines()
+    probabilities = [float(line.split()[1].rstrip("%")) for line in lines if line[0] == " "]
+    assert len(probabilities) == 10
+    assert sum(probabilities) == pytest.approx(100, abs=0.1)
+    assert lines[0] == f"test image 3: {np.argmax(probabilities)}"
+
+
+def test_predict_by_index_says_the_true_label(folder, digits):
+    rows = np.random.default_rng(0).permutation(5000)[3500:]
+    for index in (0, 1499):
+        result = command(folder, "predict", "model.npz", "--index", index)
+        assert result.stdout.splitlines()[-1] == f"true label: {digits.labels[rows[index]]}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "model.npz"], "predict needs either IMAGES or --index"),
+        (["predict", "model.npz", "a.png", "--index", 1], "needs either IMAGES or --index"),
+        (["predict", "nothing.npz", "--index", 1], "nothing.npz does not exist"),
+        (["predict", "model.npz", "--index", 1500], "--index must be from 0 to 1499, got 1500"),
+        (["predict", "model.npz", "model.npz"], "model.npz is not a PNG, JPEG or other picture"),
+        (["predict", "model.npz", "gone.png"], "gone.png does not exist"),
+        (["results"], "metrics/summary.json cannot be read: No such file"),
+        (["try", "tiny", "--train-images", 5, "--test-images", 5], "params.yaml cannot be read"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_1(folder, arguments, message):
+    result = command(folder, *arguments)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert message in line
+
+
+def test_try_asks_for_the_numbers_and_prints_the_cost_of_every_round(project, folder):
+    (project / "data/splits").symlink_to(folder / "data/splits")
+    result = command(project, "try", "small_batch", given="400\n50\n")
+    assert result.returncode == 0, result.stderr
+    assert "Number of training images: Number of testing images: " in result.stdout
+    lines = result.stdout.splitlines()
+    costs = [float(line.split()[-1]) for line in lines if ": cost " in line]
+    assert len(costs) == 400
+    assert costs[-1] < 0.2 * costs[0]
+    assert lines[-2].startswith("accuracy on 400 training images: ")
+    assert lines[-1].startswith("accuracy on 50 testing images: ")
+    assert float(lines[-1].split()[-1].rstrip("%")) >= 70
+
+
+def test_try_takes_the_numbers_as_options_and_refuses_more_images_than_there_are(project, folder):
+    (project / "data/splits").symlink_to(folder / "data/splits")
+    result = command(project, "try", "tiny", "--train-images", 9999, "--test-images", 5)
+    assert result.returncode == 1
+    assert result.stderr == "Error: data/splits/train.parquet has 3000 images, got 9999\n"
+
+
+def test_try_before_the_data_are_there_says_how_to_get_them(project):
+    result = command(project, "try", "tiny", "--train-images", 9, "--test-images", 5)
+    assert result.returncode == 1
+    assert "make it with: dvc repro split" in result.stderr
+
+
+def test_results_are_a_table_with_a_line_a_variant(tmp_path):
+    metrics = dict.fromkeys(
+        [
+            "train_accuracy", "validation_accuracy", "test_accuracy",
+            "test_accuracy_low", "test_accuracy_high",
+        ],
+        0.5,
+    ) | {"parameters": 7960, "train_images": 3500}  # fmt: skip
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics/summary.json").write_text(json.dumps({"a": metrics, "bb": metrics}))
+    lines = command(tmp_path, "results").stdout.splitlines()
+    assert lines[0].split() == [
+        "variant", "parameters", "images", "train", "validation", "test", "95", "%", "interval",
+    ]  # fmt: skip
+    assert lines[2].split()[:3] == ["bb", "7,960", "3,500"]
+    assert len({len(line) for line in lines}) == 1

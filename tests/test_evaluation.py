@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+
+from pipeline.datasets.splitting import Normalization
+from pipeline.datasets.tables import Description, Examples
+from pipeline.errors import DataError
+from pipeline.evaluation import evaluate
+from pipeline.nn.backend import CPU
+from pipeline.nn.model_file import Model
+from pipeline.nn.network import Architecture, Network
+from pipeline.nn.parallel import Workers
+from pipeline.nn.prediction import predict_probabilities
+
+CLASSES = ("a", "b", "c")
+SCALE = Normalization("scale", 0.0, 1.0)
+
+
+def examples_of(labels, classes=CLASSES, normalization=SCALE):
+    """Make images whose first three pixels are the logits 5, 0, 0 in the order of a class."""
+    inputs = np.zeros((len(labels), 784), np.float32)
+    inputs[np.arange(len(labels)), labels] = 5
+    description = Description("made", classes, "made")
+    return Examples(inputs, np.array(labels, np.uint8), description, normalization)
+
+
+@pytest.fixture
+def model():
+    """A network that gives an image's first three pixels as its logits."""
+    weight = np.zeros((784, 3), np.float32)
+    weight[:3] = np.eye(3)
+    architecture = Architecture((784, 3), "relu", "softmax", "cross_entropy")
+    network = Network(
+        architecture, {"layer1.weight": weight, "layer1.bias": np.zeros(3, np.float32)}
+    )
+    return Model("copy", network, SCALE, CLASSES, {})
+
+
+def evaluated(model, test, test_sample=None):
+    right = examples_of([0, 1, 2])
+    with Workers(CPU, 1) as workers:
+        return evaluate(model, right, right, test, test_sample, CPU, workers)
+
+
+def mistaken(labels, wrong):
+    """Examples shown as `labels` whose true labels are `wrong`."""
+    shown = examples_of(labels)
+    return Examples(shown.inputs, np.array(wrong, np.uint8), shown.description, SCALE)
+
+
+def test_metrics_by_hand(model):
+    # Shown:  a a b b c c; true: a a b c c c. One of six is wrong.
+    metrics, _ = evaluated(model, mistaken([0, 0, 1, 1, 2, 2], [0, 0, 1, 2, 2, 2]))
+    right, wrong = -np.log(np.e**5 / (np.e**5 + 2)), -np.log(1 / (np.e**5 + 2))
+    assert metrics["test_accuracy"] == pytest.approx(5 / 6, abs=1e-6)
+    assert metrics["train_accuracy"] == metrics["validation_accuracy"] == 1
+    assert metrics["test_loss"] == pytest.approx((5 * right + wrong) / 6, rel=1e-5)
+    assert metrics["test_precision"] == pytest.approx((1 + 1 / 2 + 1) / 3, abs=1e-6)
+    assert metrics["test_recall"] == pytest.approx((1 + 1 + 2 / 3) / 3, abs=1e-6)
+    assert metrics["test_f1"] == pytest.approx((1 + 2 / 3 + 4 / 5) / 3, abs=1e-6)
+    assert (metrics["train_images"], metrics["test_images"]) == (3, 6)
+    assert metrics["parameters"] == 784 * 3 + 3
+
+
+def test_the_interval_is_wilsons(model):
+    metrics, _ = evaluated(model, mistaken([0] * 100, [0] * 90 + [1] * 10))
+    z, n, p = 1.959964, 100, 0.9
+    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    assert metrics["test_accuracy_low"] == pytest.approx(middle - half, abs=1e-6)
+    assert metrics["test_accuracy_high"] == pytest.approx(middle + half, abs=1e-6)
+
+
+def test_a_test_sample_is_the_first_images_alone(model):
+    metrics, _ = evaluated(model, mistaken([0, 1, 2, 0], [0, 2, 2, 1]), test_sample=3)
+    assert metrics["test_sample_accuracy"] == pytest.approx(2 / 3, abs=1e-6)
+    assert metrics["test_sample_images"] == 3
+    assert metrics["test_accuracy"] == 0.5
+
+
+def test_without_a_test_sample_there_is_no_such_metric(model):
+    metrics, _ = evaluated(model, examples_of([0, 1]))
+    assert not any("sample" in name for name in metrics)
+
+
+def test_predictions_are_in_class_names_with_the_confidence_of_the_one_predicted(model):
+    _, table = evaluated(model, mistaken([0, 2], [0, 1]))
+    assert table["label"].tolist() == ["a", "b"]
+    assert table["prediction"].tolist() == ["a", "c"]
+    expected = np.e**5 / (np.e**5 + 2)
+    assert table["confidence"].tolist() == pytest.approx([expected] * 2, abs=1e-6)
+
+
+def test_probabilities_do_not_depend_on_the_number_of_threads(model):
+    inputs = np.random.default_rng(0).random((1500, 784), np.float32)
+    with Workers(CPU, 1) as one, Workers(CPU, 3) as three:
+        alone = predict_probabilities(model, inputs, one)
+        together = predict_probabilities(model, inputs, three)
+    assert alone.shape == (1500, 3)
+    np.testing.assert_array_equal(alone, together)
+
+
+def test_a_model_of_other_classes_is_refused(model):
+    with pytest.raises(DataError, match="knows the classes a, b, c; made has x, y, z"):
+        evaluated(model, examples_of([0, 1], classes=("x", "y", "z")))
+
+
+def test_a_model_of_another_normalization_is_refused(model):
+    other = Normalization("standardize", 0.1, 0.3)
+    with pytest.raises(DataError, match="was trained on images normalised by"):
+        evaluated(model, examples_of([0, 1], normalization=other))

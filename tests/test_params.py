@@ -1,0 +1,175 @@
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.errors import SettingsError
+from pipeline.params import read_params
+from tests.conftest import ROOT
+
+
+def changed(path, key, value):
+    """Write params.yaml with one setting changed (or removed, for `...`)."""
+    content = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
+    *parents, last = key.split(".")
+    place = content
+    for parent in parents:
+        place = place[parent]
+    if value is ...:
+        del place[last]
+    else:
+        place[last] = value
+    with open(path, "w") as file:
+        YAML(typ="safe", pure=True).dump(content, file)
+    return path
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "params.yaml"
+
+
+def test_the_shipped_settings_are_valid_and_hold_the_six_variants():
+    settings = read_params(ROOT / "params.yaml")
+    assert list(settings.variants) == [
+        "full_batch", "small_batch", "one_hidden", "mini_batch", "tiny", "two_hidden",
+    ]  # fmt: skip
+    assert settings.dataset == "mnist-5k"
+
+
+def test_every_variant_spells_out_every_setting_so_that_each_can_be_overridden():
+    content = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
+    for name, variant in read_params(ROOT / "params.yaml").variants.items():
+        assert set(content["variants"][name]) == set(type(variant).model_fields), name
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("lr", "abc", "lr must be a number, got 'abc'"),
+        ("lr", -1, "lr must be > 0, got -1"),
+        ("lr", 0, "lr must be > 0, got 0"),
+        ("lr", float("nan"), "lr must be a finite number, got nan"),
+        ("lr", float("inf"), "lr must be a finite number, got inf"),
+        ("lr", True, "lr must be a number, got True"),
+        ("epochs", 0, "epochs must be > 0, got 0"),
+        ("epochs", 1.5, "epochs must be a whole number, got 1.5"),
+        ("batch_size", 0, "batch_size must be 'all' or a whole number >= 1, got 0"),
+        ("batch_size", "some", "batch_size must be 'all' or a whole number >= 1, got 'some'"),
+        ("seed", -1, "seed must be >= 0, got -1"),
+        ("device", "tpu", "device must be one of 'cpu', 'gpu' or 'auto', got 'tpu'"),
+        ("dataset", "emnist", "dataset must be one of fashion-mnist, mnist, mnist-5k, got emnist"),
+        ("normalize", None, "normalize must be one of 'scale' or 'standardize', got None"),
+        ("variants.tiny.lr", -0.1, "variants.tiny.lr must be > 0, got -0.1"),
+        ("variants.tiny.lr", ..., "variants.tiny.lr is required"),
+        ("variants.tiny.hidden", [10, 0], "variants.tiny.hidden.1 must be > 0, got 0"),
+        ("variants.tiny.hidden", 10, "variants.tiny.hidden must be a list, got 10"),
+        ("variants.tiny.momentum", 1, "variants.tiny.momentum must be < 1, got 1"),
+        (
+            "variants.tiny.activation",
+            "swish",
+            "variants.tiny.activation must be one of 'relu', 'sigmoid' or 'tanh', got 'swish'",
+        ),
+        (
+            "variants.tiny.output",
+            "sigmoid",
+            "variants.tiny.output must be softmax with loss cross_entropy, got 'sigmoid'",
+        ),
+        (
+            "variants.tiny.learning_rat",
+            1,
+            "variants.tiny.learning_rat is not a setting",
+        ),
+        (
+            "variants.tiny.momentun",
+            0.9,
+            "variants.tiny.momentun is not a setting; did you mean momentum?",
+        ),
+        ("epoch", 3, "epoch is not a setting; did you mean epochs?"),
+        ("variants.tiny", 3, "variants.tiny must be a mapping, got 3"),
+        ("datasets.mnist.source", [], "datasets.mnist.source must be a source or a list"),
+        ("datasets.mnist.source", [""], "datasets.mnist.source must hold only non-empty strings"),
+        ("datasets.mnist.class_names", ["0"], "must have at least 2 entries, got ['0']"),
+        (
+            "datasets.mnist.checksums",
+            {"a": "crc:1"},
+            "datasets.mnist.checksums.a must match ^(md5|sha256):[0-9a-f]+$, got 'crc:1'",
+        ),
+    ],
+)
+def test_a_bad_setting_is_one_line_with_key_rule_and_value(path, key, value, message):
+    with pytest.raises(SettingsError) as refused:
+        read_params(changed(path, key, value))
+    assert message in str(refused.value)
+    assert str(path) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_momentum_is_refused_with_adam(path):
+    changed(path, "variants.two_hidden.optimizer", "adam")
+    with pytest.raises(SettingsError, match=r"two_hidden.momentum must be 0 with optimizer adam"):
+        read_params(path)
+
+
+@pytest.mark.parametrize("name", ["a b", "$(id)", "a;b", "../x", "", "-x", "a.b"])
+def test_a_variant_name_that_could_be_more_than_a_name_is_refused(path, name):
+    content = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
+    content["variants"][name] = content["variants"]["tiny"]
+    with open(path, "w") as file:
+        YAML(typ="safe", pure=True).dump(content, file)
+    with pytest.raises(SettingsError, match="must be a name of letters, digits, '_' and '-'"):
+        read_params(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a: [", "is not YAML"),
+        ("- 1", "must be a mapping of settings"),
+        ("", "must be a mapping of settings, got None"),
+        ("seed: 0\nseed: 1", "is not YAML"),
+        ("!!python/object/apply:os.system ['id']", "is not YAML"),
+    ],
+)
+def test_a_file_that_is_no_settings_is_one_line(path, content, message):
+    path.write_text(content)
+    with pytest.raises(SettingsError, match=message) as refused:
+        read_params(path)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_missing_file_is_one_line(path):
+    with pytest.raises(SettingsError, match=r"params.yaml cannot be read: No such file"):
+        read_params(path)
+
+
+def test_the_top_settings_override_those_of_every_variant(path):
+    content = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
+    content |= {"lr": 0.5, "epochs": 3, "batch_size": 7}
+    with open(path, "w") as file:
+        YAML(typ="safe", pure=True).dump(content, file)
+    settings = read_params(path)
+    for name in settings.variants:
+        variant = settings.variant(name)
+        assert (variant.lr, variant.epochs, variant.batch_size) == (0.5, 3, 7)
+
+
+def test_without_overrides_a_variant_keeps_its_own_settings():
+    settings = read_params(ROOT / "params.yaml")
+    assert settings.variant("one_hidden") == settings.variants["one_hidden"]
+
+
+def test_an_unknown_variant_is_one_line_with_the_known_ones():
+    settings = read_params(ROOT / "params.yaml")
+    with pytest.raises(SettingsError, match=r"must be one of full_batch, .*, got deep"):
+        settings.variant("deep")
+
+
+def test_settings_cannot_be_changed_after_reading():
+    settings = read_params(ROOT / "params.yaml")
+    with pytest.raises(ValueError, match="frozen"):
+        settings.seed = 1
+
+
+def test_scientific_notation_is_a_number_as_dvc_reads_it(path):
+    text = (ROOT / "params.yaml").read_text()
+    path.write_text(text.replace("\nlr: null", "\nlr: 1e-4"))
+    assert read_params(path).lr == 1e-4

@@ -1,0 +1,116 @@
+"""The plan of the house: which way imports point, and that dvc.yaml tells DVC of every one."""
+
+import ast
+import re
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.conftest import ROOT
+
+STAGES = sorted(path.stem for path in (ROOT / "stages").glob("*.py") if path.stem != "__init__")
+MODULES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for folder in ("pipeline", "stages")
+    for path in (ROOT / folder).rglob("*.py")
+)
+# A module may import from its own room and from the rooms after it.
+ROOMS = ["commands", "figures", "evaluation", "nn", "datasets", "base"]
+
+
+def imports(module):
+    """Give the dotted names that a file imports, wherever in the file."""
+    tree = ast.parse((ROOT / module).read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relatively"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own_files(module):
+    """Give the project's files that a file imports, packages' __init__ aside."""
+    for name in imports(module):
+        path = name.replace(".", "/") + ".py"
+        if path in MODULES:
+            yield path
+
+
+def reachable(module):
+    found, waiting = set(), [module]
+    while waiting:
+        for path in own_files(waiting.pop()):
+            if path not in found:
+                found.add(path)
+                waiting.append(path)
+    return found
+
+
+def room(module):
+    parts = module.removesuffix(".py").split("/")
+    if parts[0] == "stages" or parts[1:] == ["__main__"]:
+        return "commands"
+    if parts[1] in ROOMS:
+        return parts[1]
+    return {"command": "commands", "progress": "nn"}.get(parts[1], "base")
+
+
+def test_imports_point_one_way():
+    for module in MODULES:
+        for imported in own_files(module):
+            assert ROOMS.index(room(imported)) >= ROOMS.index(room(module)), (module, imported)
+
+
+@pytest.mark.parametrize(
+    ("library", "allowed"),
+    [
+        ("click", r"stages/.*|pipeline/(__main__|command)\.py"),
+        ("matplotlib", r"pipeline/figures/.*"),
+        ("cupy", r"pipeline/nn/backend\.py"),
+        ("dvc", r"nowhere"),
+        ("sklearn", r"pipeline/(evaluation|datasets/splitting)\.py"),
+        ("torch|tensorflow|jax|keras", r"nowhere"),
+    ],
+)
+def test_a_library_is_imported_only_where_it_belongs(library, allowed):
+    for module in MODULES:
+        if any(re.fullmatch(library, name.split(".")[0]) for name in imports(module)):
+            assert re.fullmatch(allowed, module), module
+
+
+def stage_definitions():
+    return YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def test_dvc_yaml_has_a_stage_for_every_command():
+    assert sorted(stage_definitions()) == STAGES
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stages_deps_cover_every_module_that_it_imports_and_no_other(stage):
+    definition = stage_definitions()[stage]
+    code = [dep for dep in definition["deps"] if re.match("pipeline|stages", dep)]
+    needed = {f"stages/{stage}.py", "pipeline/processor.py"} | reachable(f"stages/{stage}.py")
+    for module in needed:
+        assert any(module == dep or module.startswith(f"{dep}/") for dep in code), module
+    for dep in code:
+        assert any(module == dep or module.startswith(f"{dep}/") for module in needed), dep
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_runs_as_a_module_and_keeps_its_outs_when_it_fails(stage):
+    definition = stage_definitions()[stage]
+    assert definition["cmd"].startswith(f"python -m stages.{stage}")
+    for out in definition["outs"]:
+        ((_, options),) = out.items()
+        assert options["persist"] is True
+
+
+def test_every_variant_of_params_yaml_is_named_as_an_artifact():
+    params = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
+    artifacts = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["artifacts"]
+    assert [artifact["path"] for artifact in artifacts.values()] == [
+        f"models/{variant}.npz" for variant in params["variants"]
+    ]
