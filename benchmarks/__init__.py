@@ -1,0 +1,1 @@
+"""Measurements against named rivals, each in one run with alternating repeats."""
