@@ -26,7 +26,7 @@ setup: .venv/installed
 	touch $@
 
 test: setup
-	pytest -n 2
+	pytest -n 2 --dist loadgroup
 
 lint: setup
 	ruff check .

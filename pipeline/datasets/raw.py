@@ -16,6 +16,7 @@ from pipeline.errors import DataError
 
 _IDX = re.compile(r"(?:^|[-_.])(train|t10k|test)[-_.](images|labels)[-._]idx[13][-._]ubyte(\.gz)?$")
 _CSV = re.compile(r"\.csv(\.gz)?$")
+_SPLIT = re.compile(r"(?:^|[^a-z])(train|test|t10k)")
 
 TRAIN, TEST = "train", "test"
 
@@ -49,17 +50,16 @@ def choose_files(names: Iterable[str]) -> RawFiles:
         return RawFiles(_pairs(idx))
     tables = [name for name in ordered if _CSV.search(name.lower())]
     splits: dict[str, tuple[str, ...]] = {}
-    for split, marks in ((TRAIN, ("train",)), (TEST, ("test", "t10k"))):
-        for name in tables:
-            taken = (name,) in splits.values()  # train_and_test.csv must not be both
-            if not taken and any(mark in PurePosixPath(name).name.lower() for mark in marks):
-                splits.setdefault(split, (name,))
+    for name in tables:
+        # The first word counts: train_and_test.csv is not both, and latest.csv is neither.
+        if found := _SPLIT.search(PurePosixPath(name).name.lower()):
+            splits.setdefault(TRAIN if found[1] == "train" else TEST, (name,))
     if not splits and len(tables) == 1:
         splits[TRAIN] = (tables[0],)
     if TRAIN not in splits:
         shown = ", ".join(ordered[:5]) + (", ..." if len(ordered) > 5 else "")
         raise DataError(f"no training set in IDX or CSV among: {shown or 'no files'}")
-    return RawFiles(splits)
+    return RawFiles({split: splits[split] for split in (TRAIN, TEST) if split in splits})
 
 
 def read_raw(folder: Path) -> tuple[dict[str, LabelledImages], list[str]]:

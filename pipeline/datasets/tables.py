@@ -113,7 +113,7 @@ def _write(
             row_group_size=ROW_GROUP,
             compression="zstd",
             compression_level=1,
-            use_dictionary=["image.list.pixel"] if dictionary else False,
+            use_dictionary=["image.list.element"] if dictionary else False,
             write_statistics=False,
         )
 
@@ -124,7 +124,8 @@ def _read(path: Path, kind: pa.DataType) -> tuple[NDArray[Any], NDArray[Any], di
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist") from error
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise DataError(f"{path} is not a Parquet file of images: {error}") from error
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} is not a Parquet file of images: {reason}") from error
     schema = table.schema
     if (
         schema.names != ["label", "image"]

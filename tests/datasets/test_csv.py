@@ -1,0 +1,213 @@
+import gzip
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from pipeline.datasets.csv import has_labels, read_csv
+from pipeline.datasets.images import LabelledImages
+from tests.datasets.layouts import csv_bytes, csv_rows
+from tests.datasets.refusal import refused
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return tmp_path_factory.mktemp("csv") / "digits.csv"
+
+
+def assert_same(read, data):
+    assert read.images.dtype == read.labels.dtype == np.uint8
+    np.testing.assert_array_equal(read.images, data.images)
+    np.testing.assert_array_equal(read.labels, data.labels)
+
+
+@pytest.mark.parametrize("eol", ["\r\n", "\n"], ids=["crlf", "lf"])
+@pytest.mark.parametrize(
+    ("header", "label_at"),
+    [("1x1", 0), ("pixel1", 0), ("pixel0", 0), ("pixel0", 784), ("1x1", 300), (None, 0)],
+)
+def test_every_layout_gives_the_same_images(path, few_digits, header, label_at, eol):
+    path.write_bytes(csv_bytes(csv_rows(few_digits, header, label_at), eol))
+    assert_same(read_csv(path), few_digits)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content.removesuffix(b"\n"),
+        lambda content: content + b"\n\n",
+        lambda content: b"\xef\xbb\xbf" + content,
+        lambda content: content.replace(b",", b", "),
+        lambda content: content.replace(b"label", b'"label"'),
+    ],
+    ids=["no last line end", "blank lines at the end", "byte order mark", "spaces", "quotes"],
+)
+@pytest.mark.parametrize("header", ["pixel1", None])
+def test_what_spreadsheets_leave_behind_does_no_harm(path, few_digits, header, change):
+    path.write_bytes(change(csv_bytes(csv_rows(few_digits, header), "\n")))
+    assert_same(read_csv(path), few_digits)
+
+
+def test_a_gzip_file_gives_the_same_images(tmp_path, few_digits):
+    path = tmp_path / "digits.csv.gz"
+    path.write_bytes(gzip.compress(csv_bytes(csv_rows(few_digits))))
+    assert_same(read_csv(path), few_digits)
+
+
+def test_a_file_of_many_blocks_keeps_its_order(path, digits):
+    data = digits.take(np.random.default_rng(0).permutation(5000))
+    content = csv_bytes(csv_rows(data, None))
+    assert len(content) > 8 << 20
+    path.write_bytes(content)
+    assert_same(read_csv(path), data)
+
+
+@given(
+    images=arrays(np.uint8, st.tuples(st.integers(1, 4), st.just(28), st.just(28))),
+    header=st.sampled_from(["1x1", "pixel0", None]),
+    eol=st.sampled_from(["\n", "\r\n"]),
+)
+def test_any_images_survive_a_csv_file(path, images, header, eol):
+    data = LabelledImages(images, images[:, 0, 0])
+    path.write_bytes(csv_bytes(csv_rows(data, header), eol))
+    assert_same(read_csv(path), data)
+
+
+def test_a_file_says_whether_it_has_labels(path, few_digits):
+    for header in ("pixel0", None):
+        path.write_bytes(csv_bytes(csv_rows(few_digits, header)))
+        assert has_labels(path)
+    path.write_bytes(csv_bytes(csv_rows(few_digits, "pixel0", labels=False)))
+    assert not has_labels(path)
+
+
+@pytest.mark.parametrize("header", ["pixel0", None], ids=["header", "no header"])
+@pytest.mark.parametrize("value", ["text", "256", "-1", "12.5", "", "1e2", "9" * 50])
+@pytest.mark.parametrize("row", [0, 150, 199])
+def test_a_cell_that_is_no_pixel_is_refused_with_its_place(path, few_digits, value, row, header):
+    rows = csv_rows(few_digits, header)
+    line = row + (header is not None)
+    rows[line][400] = value
+    path.write_bytes(csv_bytes(rows))
+    with refused(
+        path, "whole numbers from 0 to 255", f"got '{value[:40]}'", f"row {line + 1}, column 401"
+    ):
+        read_csv(path)
+
+
+def test_a_label_that_is_no_number_is_refused_with_its_place(path, few_digits):
+    rows = csv_rows(few_digits)
+    rows[5][0] = "seven"
+    path.write_bytes(csv_bytes(rows))
+    with refused(path, "got 'seven'", "row 6, column 1"):
+        read_csv(path)
+
+
+@pytest.mark.parametrize("header", ["pixel0", None], ids=["header", "no header"])
+@pytest.mark.parametrize(("cells", "columns"), [(slice(-1), 784), (slice(1), 1)])
+def test_a_short_row_is_refused_with_its_number(path, few_digits, header, cells, columns):
+    rows = csv_rows(few_digits, header)
+    rows[100] = rows[100][cells]
+    path.write_bytes(csv_bytes(rows))
+    with refused(path, "785 columns in every row", f"got {columns} in row 101"):
+        read_csv(path)
+
+
+def test_a_long_row_is_refused_with_its_number(path, few_digits):
+    rows = csv_rows(few_digits)
+    rows[100].append("0")
+    path.write_bytes(csv_bytes(rows))
+    with refused(path, "785 columns in every row", "got 786 in row 101"):
+        read_csv(path)
+
+
+def test_a_file_that_stops_within_a_row_is_refused(path, few_digits):
+    path.write_bytes(csv_bytes(csv_rows(few_digits))[:-100])
+    with refused(path, "785 columns in every row", "in row 201"):
+        read_csv(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\r\n"])
+def test_an_empty_file_is_refused(path, content):
+    path.write_bytes(content)
+    with refused(path, "has no rows"):
+        read_csv(path)
+
+
+@pytest.mark.parametrize("eol", ["\r\n", "\n", ""])
+def test_a_header_alone_is_refused(path, few_digits, eol):
+    path.write_bytes(csv_bytes(csv_rows(few_digits)[:1], eol))
+    with refused(path, "has no rows"):
+        read_csv(path)
+
+
+@pytest.mark.parametrize(
+    ("rename", "words"),
+    [
+        (lambda names: ["digit", *names[1:]], ["column named label", "got digit"]),
+        (lambda names: ["label", *names[2:], "pixel5"], ["a column twice"]),
+        (lambda names: ["label", "label", *names[2:]], ["a column twice"]),
+        (lambda names: names[:-1], ["785 columns", "got 784"]),
+        (lambda names: [*names, "extra"], ["785 columns", "got 786"]),
+    ],
+    ids=["no label", "a pixel twice", "label twice", "too narrow", "too wide"],
+)
+def test_another_header_is_refused(path, few_digits, rename, words):
+    names, *rows = csv_rows(few_digits, "pixel0")
+    path.write_bytes(csv_bytes([rename(names), *rows]))
+    with refused(path, *words):
+        read_csv(path)
+
+
+def test_smaller_images_without_a_header_are_refused(path, few_digits):
+    path.write_bytes(csv_bytes([row[:65] for row in csv_rows(few_digits, None)]))
+    with refused(path, "785 columns", "got 65"):
+        read_csv(path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:-4],
+        lambda content: content[:-8] + bytes(4) + content[-4:],
+        lambda content: gzip.decompress(content),
+    ],
+    ids=["half", "no size", "another checksum", "not compressed"],
+)
+def test_a_damaged_gzip_file_is_refused(tmp_path, few_digits, damage):
+    path = tmp_path / "digits.csv.gz"
+    path.write_bytes(damage(gzip.compress(csv_bytes(csv_rows(few_digits)))))
+    with refused(path, "cannot be read"):
+        read_csv(path)
+
+
+def test_another_kind_of_file_and_a_missing_one_are_refused(tmp_path):
+    (tmp_path / "picture.csv").write_bytes(b"\x89PNG\r\n\x1a\n\0\xff")
+    for name, word in (("picture.csv", "is not text"), ("absent.csv", "No such file")):
+        with refused(tmp_path / name, word):
+            read_csv(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ([0, 9, 10, 3], ["labels from 0 to 9", "got 10", "row 2"]),
+        ([], ["4 images", "0 labels"]),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(few_digits, labels, words):
+    data = LabelledImages(few_digits.images[:4], np.array(labels, np.uint8))
+    with refused("digits", *words):
+        data.check("digits", 10)
+
+
+def test_no_images_at_all_are_refused(few_digits):
+    with refused("digits has no images"):
+        few_digits.take(np.arange(0)).check("digits", 10)
+
+
+def test_labels_below_the_number_of_classes_pass(few_digits):
+    few_digits.check("digits", 10)

@@ -1,0 +1,218 @@
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.datasets.images import LabelledImages
+from pipeline.datasets.raw import read_raw
+from pipeline.datasets.splitting import fit_normalization
+from pipeline.datasets.tables import (
+    ROW_GROUP,
+    Description,
+    Examples,
+    read_examples,
+    read_images,
+    write_examples,
+    write_images,
+)
+from pipeline.errors import PipelineError
+from tests.datasets.layouts import csv_bytes, csv_rows, gzipped, idx_files, write_files
+from tests.datasets.refusal import refused
+
+DESCRIPTION = Description("clothes", ("T-shirt/top", "Röcke", "Boots"), "made for a test")
+
+
+@pytest.fixture(scope="module")
+def examples(few_digits):
+    normalization = fit_normalization(few_digits.images, "standardize")
+    inputs = normalization.apply(few_digits.images)
+    return Examples(inputs, few_digits.labels, DESCRIPTION, normalization)
+
+
+def test_images_come_back_as_they_were_written(tmp_path, few_digits):
+    write_images(tmp_path / "x.parquet", few_digits, DESCRIPTION)
+    read, description = read_images(tmp_path / "x.parquet")
+    assert read.images.dtype == read.labels.dtype == np.uint8
+    np.testing.assert_array_equal(read.images, few_digits.images)
+    np.testing.assert_array_equal(read.labels, few_digits.labels)
+    assert description == DESCRIPTION
+
+
+def test_examples_come_back_bit_by_bit_with_their_normalization(tmp_path, examples):
+    write_examples(tmp_path / "x.parquet", examples)
+    read = read_examples(tmp_path / "x.parquet")
+    assert read.inputs.dtype == np.float32
+    assert read.inputs.tobytes() == examples.inputs.tobytes()
+    np.testing.assert_array_equal(read.labels, examples.labels)
+    assert read.normalization == examples.normalization
+    assert read.description == DESCRIPTION
+
+
+def test_more_images_than_a_row_group_keep_their_order(tmp_path):
+    rng = np.random.default_rng(0)
+    count = 2 * ROW_GROUP + 5
+    images = np.zeros((count, 28, 28), np.uint8)
+    images[:, 3, 4] = labels = rng.integers(0, 10, count, np.uint8)
+    write_images(tmp_path / "x.parquet", LabelledImages(images, labels), DESCRIPTION)
+    read, _ = read_images(tmp_path / "x.parquet")
+    np.testing.assert_array_equal(read.images, images)
+    np.testing.assert_array_equal(read.labels, labels)
+
+
+def test_any_parquet_reader_sees_columns_and_metadata(tmp_path, few_digits, examples):
+    write_images(tmp_path / "raw.parquet", few_digits, DESCRIPTION)
+    write_examples(tmp_path / "normalised.parquet", examples)
+    for name, kind in (("raw", pa.uint8()), ("normalised", pa.float32())):
+        table = pq.read_table(tmp_path / f"{name}.parquet")
+        assert table.column_names == ["label", "image"]
+        assert table.schema.field("image").type.value_type == kind
+        assert table["image"].type.list_size == 784
+        metadata = table.schema.metadata
+        assert metadata[b"dataset"] == b"clothes"
+        assert json.loads(metadata[b"shape"]) == [28, 28]
+        assert json.loads(metadata[b"class_names"]) == ["T-shirt/top", "Röcke", "Boots"]
+        assert metadata[b"source"] == b"made for a test"
+    assert json.loads(metadata[b"normalization"])["method"] == "standardize"
+    row = pq.read_table(tmp_path / "raw.parquet").slice(7, 1).to_pylist()[0]
+    assert row["label"] == few_digits.labels[7]
+    assert row["image"] == few_digits.images[7].reshape(-1).tolist()
+
+
+def test_the_same_content_gives_the_same_bytes_and_other_content_does_not(
+    tmp_path, few_digits, examples
+):
+    for number in (1, 2):
+        write_images(tmp_path / f"raw{number}", few_digits, DESCRIPTION)
+        write_examples(tmp_path / f"normalised{number}", examples)
+    write_images(tmp_path / "raw3", few_digits.take(np.arange(200)[::-1]), DESCRIPTION)
+    content = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert content["raw1"] == content["raw2"] != content["raw3"]
+    assert content["normalised1"] == content["normalised2"]
+
+
+def test_idx_and_csv_of_the_same_digits_give_the_same_parquet_bytes(tmp_path, few_digits):
+    wrappings = {
+        "idx": idx_files("train", few_digits),
+        "gzip": gzipped(idx_files("train", few_digits)),
+        "header": {"train.csv": csv_bytes(csv_rows(few_digits, "pixel0", label_at=5))},
+        "none": {"mnist_train.csv": csv_bytes(csv_rows(few_digits, None), "\n")},
+    }
+    written = []
+    for name, files in wrappings.items():
+        splits, _ = read_raw(write_files(tmp_path / name, files))
+        write_images(tmp_path / f"{name}.parquet", splits["train"], DESCRIPTION)
+        written.append((tmp_path / f"{name}.parquet").read_bytes())
+    assert len(set(written)) == 1
+
+
+def test_normalised_examples_take_no_more_room_than_the_pixels(tmp_path, digits):
+    normalization = fit_normalization(digits.images, "standardize")
+    inputs = normalization.apply(digits.images)
+    write_images(tmp_path / "raw", digits, DESCRIPTION)
+    write_examples(
+        tmp_path / "normalised", Examples(inputs, digits.labels, DESCRIPTION, normalization)
+    )
+    raw, normalised = ((tmp_path / name).stat().st_size for name in ("raw", "normalised"))
+    assert normalised < raw < digits.images.nbytes / 2
+
+
+def test_the_first_examples_keep_what_they_are(examples):
+    first = examples.first(3)
+    assert len(first) == 3
+    np.testing.assert_array_equal(first.inputs, examples.inputs[:3])
+    assert first.normalization == examples.normalization
+    assert len(examples.first(None)) == len(examples.first(10**9)) == len(examples) == 200
+
+
+def write_table(path, columns, metadata=None):
+    pq.write_table(pa.table(columns).replace_schema_metadata(metadata), path)
+
+
+def pixels(count=784, kind=np.uint8):
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(2 * count, kind)), count)
+
+
+LABELS = pa.array([1, 2], pa.uint8())
+SAYS = {"dataset": "x", "class_names": '["a", "b"]', "source": "x"}
+OTHERS = {
+    "other columns": ({"a": [1, 2]}, SAYS, "columns label: uint8, image: uint8[784]"),
+    "columns swapped": ({"image": pixels(), "label": LABELS}, SAYS, "columns label"),
+    "another size": ({"label": LABELS, "image": pixels(64)}, SAYS, "image: uint8[784]"),
+    "floats": ({"label": LABELS, "image": pixels(kind=np.float32)}, SAYS, "image: uint8[784]"),
+    "wide labels": ({"label": pa.array([1, 2]), "image": pixels()}, SAYS, "label: uint8"),
+    "lists of any size": (
+        {"label": LABELS, "image": pa.array([[1], [2]], pa.list_(pa.uint8()))},
+        SAYS,
+        "image: uint8[784]",
+    ),
+    "no metadata": ({"label": LABELS, "image": pixels()}, None, "does not say what it holds"),
+    "half the metadata": (
+        {"label": LABELS, "image": pixels()},
+        {"dataset": "x"},
+        "does not say what it holds",
+    ),
+    "class names that are no list": (
+        {"label": LABELS, "image": pixels()},
+        SAYS | {"class_names": "ten"},
+        "does not say what it holds",
+    ),
+}
+
+
+@pytest.mark.parametrize(("columns", "metadata", "words"), OTHERS.values(), ids=OTHERS)
+def test_another_table_is_refused_with_its_name(tmp_path, columns, metadata, words):
+    path = tmp_path / "other.parquet"
+    write_table(path, columns, metadata)
+    with refused(path, words):
+        read_images(path)
+
+
+def test_raw_images_are_no_examples_and_examples_no_raw_images(tmp_path, few_digits, examples):
+    write_images(tmp_path / "raw", few_digits, DESCRIPTION)
+    write_examples(tmp_path / "normalised", examples)
+    with refused(tmp_path / "raw", "image: float[784]"):
+        read_examples(tmp_path / "raw")
+    with refused(tmp_path / "normalised", "image: uint8[784]"):
+        read_images(tmp_path / "normalised")
+
+
+def test_examples_without_their_normalization_are_refused(tmp_path):
+    path = tmp_path / "x.parquet"
+    for metadata in (SAYS, SAYS | {"normalization": '{"method": "scale"}'}):
+        write_table(path, {"label": LABELS, "image": pixels(kind=np.float32)}, metadata)
+        with refused(path, "no normalization"):
+            read_examples(path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: b"label,image\n" * 100,
+        lambda content: content[:-1],
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:4] + bytes(2000) + content[2004:],
+        lambda content: content[:-1000] + bytes(900) + content[-100:],
+    ],
+    ids=["empty", "text", "a byte short", "half", "no first page", "no footer"],
+)
+def test_a_damaged_file_is_refused_with_its_name(tmp_path, few_digits, damage):
+    path = tmp_path / "x.parquet"
+    write_images(path, few_digits, DESCRIPTION)
+    path.write_bytes(damage(path.read_bytes()))
+    with refused(path, "is not a Parquet file of images"):
+        read_images(path)
+
+
+def test_a_missing_file_is_refused_with_its_name(tmp_path):
+    with refused(tmp_path / "absent.parquet", "does not exist"):
+        read_examples(tmp_path / "absent.parquet")
+
+
+def test_a_folder_in_the_way_is_named_and_nothing_is_left_beside_it(tmp_path, few_digits):
+    (tmp_path / "x.parquet").mkdir()
+    with pytest.raises(PipelineError, match=r"x\.parquet cannot be written"):
+        write_images(tmp_path / "x.parquet", few_digits, DESCRIPTION)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.parquet"]
