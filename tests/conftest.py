@@ -20,6 +20,11 @@ ROOT = Path(__file__).resolve().parent.parent
 FULL_DATA = ROOT.parent / "shared" / "data"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest file first, so that it shares the machine with all others."""
+    items.sort(key=lambda item: item.path.name != "test_readme.py")
+
+
 @pytest.fixture(scope="session")
 def digits() -> LabelledImages:
     """The 5,000 real digits of the offline sample, sorted by digit."""
