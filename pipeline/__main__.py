@@ -1,4 +1,4 @@
-"""Use trained models by hand: `python -m pipeline predict | try | results`."""
+"""Use trained models by hand: `python -m pipeline predict | explain | try | results`."""
 
 from pathlib import Path
 
@@ -9,7 +9,8 @@ from pipeline.command import Command
 from pipeline.datasets.tables import Examples, read_examples
 from pipeline.errors import DataError, SettingsError
 from pipeline.files import read_json
-from pipeline.nn.backend import CPU, find_device
+from pipeline.nn.backend import CPU, Array, find_device
+from pipeline.nn.inspection import Inspection, inspect
 from pipeline.nn.model_file import Model, load_model
 from pipeline.nn.parallel import Workers
 from pipeline.nn.prediction import check_fits, predict_probabilities
@@ -46,6 +47,38 @@ def predict(model: Path, images: tuple[Path, ...], index: int | None) -> None:
         click.echo(f"true label: {loaded.class_names[test.labels[0]]}")
     for path in images:
         _show(loaded, str(path), loaded.normalization.apply(read_picture(path)[np.newaxis]))
+
+
+@main.command(cls=Command)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("image", type=click.Path(path_type=Path), required=False)
+@click.option("--index", type=click.IntRange(min=0), help="Take this test image, counted from 0.")
+@click.option("--label", help="The true class of IMAGE; without it, the predicted one is taken.")
+@click.option(
+    "--images",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Save figures of the passes and the step in this folder.",
+)
+def explain(
+    model: Path, image: Path | None, index: int | None, label: str | None, folder: Path | None
+) -> None:
+    """Show what happens in a network to one image, layer by layer.
+
+    Prints delta (the cost's gradient in each pre-activation), dJ/dW and dJ/dB.
+    """
+    loaded = load_model(model)
+    title, inputs, true = _chosen(loaded, image, index, label)
+    inspection = inspect(loaded, inputs, true)
+    _print_inspection(loaded, inspection, title, labelled=image is None or label is not None)
+    if folder is not None:
+        from pipeline.figures.passes import passes_figures
+        from pipeline.figures.style import save_png
+
+        figures = passes_figures(inspection, loaded, f"{loaded.variant}, {Path(title).name}")
+        for name, figure in figures.items():
+            save_png(figure, folder / f"{name}.png")
+            click.echo(f"saved {folder / name}.png")
 
 
 @main.command("try", cls=Command)
@@ -108,6 +141,51 @@ def results() -> None:
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         click.echo("  ".join([first, *others]))
+
+
+def _chosen(
+    model: Model, image: Path | None, index: int | None, label: str | None
+) -> tuple[str, Array, int]:
+    """Give a name, the inputs `(784,)` and the true class of the image to explain."""
+    if label is not None and label not in model.class_names:
+        raise SettingsError(f"--label must be one of {', '.join(model.class_names)}, got {label}")
+    if index is not None and image is None:
+        if label is not None:
+            raise SettingsError("--label goes with IMAGE; a test image has its own")
+        example = _example(model, index)
+        return f"test image {index}", example.inputs[0], int(example.labels[0])
+    if image is not None and index is None:
+        from pipeline.datasets.pictures import read_picture
+
+        inputs = model.normalization.apply(read_picture(image)[np.newaxis])[0]
+        true = model.class_names.index(label) if label else _predicted(model, inputs)
+        return str(image), inputs, true
+    raise SettingsError("explain needs either IMAGE or --index")
+
+
+def _predicted(model: Model, inputs: Array) -> int:
+    with Workers(CPU) as workers:
+        return int(predict_probabilities(model, inputs[np.newaxis], workers)[0].argmax())
+
+
+def _print_inspection(model: Model, inspection: Inspection, title: str, *, labelled: bool) -> None:
+    click.echo(f"{title}: cost {inspection.cost:.6g}")
+    for number, layer in enumerate(inspection.layers, start=1):
+        click.echo(f"\nlayer {number}, {layer.activation_name}")
+        for name, values in (
+            ("pre-activation", layer.pre_activation),
+            ("activation", layer.activation),
+            ("delta", layer.delta),
+            ("dJ/dW", layer.weight_gradient),
+            ("dJ/dB", layer.bias_gradient),
+        ):
+            shape = "x".join(map(str, values.shape))
+            norm = float((values**2).sum() ** 0.5)
+            click.echo(f"{name} ({shape}, norm {norm:.4g})")
+            click.echo(np.array2string(values, precision=4, threshold=40, max_line_width=96))
+    click.echo(f"\npredicted: {model.class_names[inspection.predicted]}")
+    true = model.class_names[inspection.label] if labelled else "not given; taken as predicted"
+    click.echo(f"true label: {true}")
 
 
 def _show(model: Model, title: str, inputs: np.ndarray) -> None:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from pipeline.errors import DataError, PipelineError
 
 
@@ -80,6 +82,22 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise DataError(f"{path} must hold a JSON object, got {type(content).__name__}")
     return content
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV, numbers with six significant digits."""
+    with whole_file(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a CSV table. Raises DataError if the file is missing or no table."""
+    try:
+        return pd.read_csv(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise DataError(f"{path} is not a CSV table: {error}") from error
 
 
 def _umask() -> int:

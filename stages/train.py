@@ -1,4 +1,4 @@
-"""Stage train: data/splits/ -> models/VARIANT.npz and plots/history/VARIANT.csv."""
+"""Stage train: data/splits/ -> models/VARIANT.npz, plots/{history,norms}/VARIANT.csv."""
 
 from pathlib import Path
 
@@ -8,17 +8,18 @@ import pandas as pd
 from pipeline.command import Command
 from pipeline.datasets.tables import read_examples
 from pipeline.errors import TrainingError
-from pipeline.files import whole_file
+from pipeline.files import write_table
 from pipeline.nn.backend import find_device
 from pipeline.nn.model_file import Model, save_model
 from pipeline.nn.parallel import Workers
-from pipeline.nn.training import make_network, put_batch, train
+from pipeline.nn.training import EpochReport, make_network, put_batch, train
 from pipeline.params import read_params
 from pipeline.progress import show_progress
 
 SPLITS = Path("data/splits")
 MODELS = Path("models")
 HISTORY = Path("plots/history")
+NORMS = Path("plots/norms")
 
 
 @click.command(cls=Command)
@@ -59,15 +60,31 @@ def main(variant: str) -> None:
         MODELS / f"{variant}.npz",
         Model(variant, network, examples.normalization, classes, training),
     )
+    write_table(HISTORY / f"{variant}.csv", history_table(history))
+    write_table(NORMS / f"{variant}.csv", norms_table(history))
+
+
+def history_table(reports: list[EpochReport]) -> pd.DataFrame:
+    """Give a row a split and epoch."""
     rows = [
         (split, report.epoch, score.cost, score.accuracy)
         for split in ("train", "validation")
-        for report in history
+        for report in reports
         for score in (getattr(report, split),)
     ]
-    table = pd.DataFrame(rows, columns=["split", "epoch", "cost", "accuracy"])
-    with whole_file(HISTORY / f"{variant}.csv") as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+    return pd.DataFrame(rows, columns=["split", "epoch", "cost", "accuracy"])
+
+
+def norms_table(reports: list[EpochReport]) -> pd.DataFrame:
+    """Give a row a layer and epoch."""
+    rows = [
+        (layer, report.epoch, *norms)
+        for report in reports
+        for layer, norms in enumerate(
+            zip(report.weight_norms, report.gradient_norms, strict=True), start=1
+        )
+    ]
+    return pd.DataFrame(rows, columns=["layer", "epoch", "weight_norm", "gradient_norm"])
 
 
 if __name__ == "__main__":

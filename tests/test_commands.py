@@ -1,4 +1,4 @@
-"""`python -m pipeline predict | try | results`, run as a user runs them, on real digits."""
+"""`python -m pipeline ...`, run as a user runs it, on real digits."""
 
 import json
 import subprocess
@@ -44,7 +44,8 @@ def folder(digits, tmp_path_factory):
     network, rng = make_network(settings, 10, 0, CPU)
     with Workers(CPU) as workers:
         list(train(network, settings, training, training, rng, workers))
-    save_model(folder / "model.npz", Model("good", network, normalization, DIGITS, {}))
+    trained_with = {"settings": settings.model_dump()}
+    save_model(folder / "model.npz", Model("good", network, normalization, DIGITS, trained_with))
     return folder
 
 
@@ -109,6 +110,9 @@ def test_predict_by_index_says_the_true_label(folder, digits):
         (["predict", "model.npz", "--index", 1500], "--index must be from 0 to 1499, got 1500"),
         (["predict", "model.npz", "model.npz"], "model.npz is not a PNG, JPEG or other picture"),
         (["predict", "model.npz", "gone.png"], "gone.png does not exist"),
+        (["explain", "model.npz"], "explain needs either IMAGE or --index"),
+        (["explain", "model.npz", "--index", 1, "--label", "x"], "--label must be one of 0, 1,"),
+        (["explain", "model.npz", "--index", 1, "--label", "3"], "--label goes with IMAGE"),
         (["results"], "metrics/summary.json cannot be read: No such file"),
         (["try", "tiny", "--train-images", 5, "--test-images", 5], "params.yaml cannot be read"),
     ],
@@ -120,6 +124,30 @@ def test_a_mistake_is_one_line_and_exit_code_1(folder, arguments, message):
     (line,) = result.stderr.splitlines()
     assert line.startswith("Error: ")
     assert message in line
+
+
+def test_explain_prints_every_layer_and_saves_the_figures(folder, digits, tmp_path):
+    rows = np.random.default_rng(0).permutation(5000)[3500:]
+    result = command(folder, "explain", "model.npz", "--index", 5, "--images", tmp_path / "shown")
+    assert result.returncode == 0, result.stderr
+    for heading in (
+        "layer 1, relu",
+        "layer 2, softmax",
+        "delta (64, norm ",
+        "dJ/dW (784x64, norm ",
+    ):
+        assert heading in result.stdout
+    assert f"true label: {digits.labels[rows[5]]}" in result.stdout
+    saved = sorted(path.name for path in (tmp_path / "shown").iterdir())
+    assert saved == ["backward.png", "forward.png", "update.png"]
+
+
+def test_explain_takes_a_picture_with_or_without_its_label(folder, digits, tmp_path):
+    path, digit = next(pictures_of(digits, tmp_path))
+    labelled = command(folder, "explain", "model.npz", path, "--label", digit).stdout
+    assert labelled.endswith(f"true label: {digit}\n")
+    alone = command(folder, "explain", "model.npz", path).stdout
+    assert alone.endswith("true label: not given; taken as predicted\n")
 
 
 def test_try_asks_for_the_numbers_and_prints_the_cost_of_every_round(project, folder):

@@ -7,9 +7,9 @@ from typing import Literal
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter
 
-from pipeline.figures.style import BLUE, ORANGE, PALE, style
+from pipeline.figures.style import BLUE, ORANGE, PALE, SERIES, style
 
 Measure = Literal["cost", "accuracy"]
 _SPLITS = {"train": (BLUE, "training"), "validation": (ORANGE, "validation")}
@@ -64,4 +64,66 @@ def curves_figure(
             ax.set_axis_off()
         handles, labels = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper right", ncols=2, edgecolor=PALE)
+    return figure
+
+
+def curve_figure(history: pd.DataFrame, loss: str, title: str) -> Figure:
+    """Draw one variant's cost beside its accuracy."""
+    with style():
+        figure = Figure(figsize=(10, 3.6), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        draw_curve(left, history, "cost")
+        left.set(ylabel=UNITS[loss], xlabel="epoch", title=f"{title}: cost")
+        draw_curve(right, history, "accuracy")
+        right.set(ylabel="accuracy", xlabel="epoch", title="accuracy")
+        handles, labels = left.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper right", ncols=2)
+    return figure
+
+
+def together_figure(histories: dict[str, pd.DataFrame]) -> Figure:
+    """Draw the validation accuracy of all variants on one pair of axes.
+
+    Epochs are on a logarithmic scale, for variants have from a dozen to a thousand of them.
+    """
+    with style():
+        figure = Figure(figsize=(10, 4.6), layout="constrained")
+        ax = figure.subplots()
+        for number, (variant, history) in enumerate(histories.items()):
+            rows = history[history["split"] == "validation"]
+            last = rows.iloc[-1]
+            ax.plot(
+                rows["epoch"], rows["accuracy"], color=SERIES[number % len(SERIES)],
+                linestyle=("-", "--", ":")[number // len(SERIES) % 3],
+                label=f"{variant} {last['accuracy']:.1%}",
+            )  # fmt: skip
+        ax.set_xscale("log")
+        ax.xaxis.set_major_formatter(ScalarFormatter())
+        ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        ax.set(ylim=(0, 1.02), xlabel="epoch", ylabel="accuracy", title="Validation accuracy")
+        figure.legend(loc="outside right upper")
+    return figure
+
+
+def norms_figure(norms: pd.DataFrame, title: str) -> Figure:
+    """Draw the norms of every layer's weights and of their gradients through training.
+
+    norms: columns layer, epoch, weight_norm, gradient_norm.
+    """
+    with style():
+        figure = Figure(figsize=(10, 3.6), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        for number, (layer, rows) in enumerate(norms.groupby("layer")):
+            colour = SERIES[number % len(SERIES)]
+            left.plot(rows["epoch"], rows["weight_norm"], color=colour, label=f"layer {layer}")
+            right.plot(rows["epoch"], rows["gradient_norm"], color=colour)
+        left.set(xlabel="epoch", ylabel="norm of weights", title=f"{title}: weights")
+        left.set_ylim(bottom=0)
+        for ax in (left, right):
+            ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        right.set(xlabel="epoch", ylabel="norm of dJ/dW", title="gradients of the last step")
+        if (norms["gradient_norm"] > 0).all():
+            right.set_yscale("log")
+        handles, labels = left.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside right upper")
     return figure

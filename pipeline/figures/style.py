@@ -20,9 +20,14 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW = (
     "#56B4E9",
     "#F0E442",
 )
+SERIES = (BLUE, "#E69F00", GREEN, ORANGE, PURPLE, SKY, "#222222")
+"""Colours of lines that stand side by side."""
 DPI = 130
 """Dots an inch of a saved figure: sharp at a README's width on a dense screen."""
 INK, PALE = "#222222", "#DDDDDD"
+
+SIGNED = "RdBu_r"
+"""Colour map of values that may be negative, white at 0; told apart by colour-blind readers."""
 
 _STYLE: dict[str, Any] = {
     "figure.facecolor": "white",

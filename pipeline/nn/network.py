@@ -14,6 +14,12 @@ from pipeline.nn.losses import LOSSES
 
 Gradients = dict[str, Array]
 NetworkBackward = Callable[[Array], Gradients]
+Watch = Callable[[str, Array], None]
+"""Told the name and value of each step inside a network, for looking at it."""
+
+
+def watch_nothing(name: str, value: Array) -> None:
+    """Leave the steps of a network unseen, as training does."""
 
 
 @dataclass(frozen=True)
@@ -62,26 +68,34 @@ class Network:
         self._activations = [*[hidden] * (len(self.layers) - 1), last]
         self.loss = LOSSES[architecture.loss]
 
-    def forward(self, x: Array) -> tuple[Array, NetworkBackward]:
+    def forward(self, x: Array, watch: Watch = watch_nothing) -> tuple[Array, NetworkBackward]:
         """Map inputs (batch, pixels) to outputs (batch, classes).
 
         Gives the outputs and `backward(dy)`, which maps the gradient of the loss in the outputs
-        to its gradients in all weights and biases, by name.
+        to its gradients in all weights and biases, by name. `watch` sees, for each layer,
+        `layer1.pre_activation` and `layer1.activation` on the way forward; on the way back
+        `layer1.output_gradient` and `layer1.delta`, the loss's gradients in those two.
         """
         steps = []
-        for layer, activation in zip(self.layers, self._activations, strict=True):
+        for number, (layer, activation) in enumerate(
+            zip(self.layers, self._activations, strict=True), start=1
+        ):
             x, linear_backward = layer.forward(x)
+            watch(f"layer{number}.pre_activation", x)
             activation_backward = None
             if activation is not None:
                 x, activation_backward = activation(x)
+            watch(f"layer{number}.activation", x)
             steps.append((linear_backward, activation_backward))
 
         def backward(dy: Array) -> Gradients:
             gradients: Gradients = {}
             for number in range(len(steps), 0, -1):
                 linear_backward, activation_backward = steps[number - 1]
+                watch(f"layer{number}.output_gradient", dy)
                 if activation_backward is not None:
                     dy = activation_backward(dy)
+                watch(f"layer{number}.delta", dy)
                 dx, of_layer = linear_backward(dy, input_gradient=number > 1)
                 for name, gradient in of_layer.items():
                     gradients[f"layer{number}.{name}"] = gradient

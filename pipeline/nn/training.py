@@ -41,11 +41,15 @@ class EpochReport:
 
     train: mean over the epoch's batches, each measured before its own step, so the first epoch of a
     full-batch run shows the network as it was drawn. validation: measured after the last step.
+    weight_norms: Euclidean norm of each layer's weights after the epoch; gradient_norms: of each
+    layer's weight gradient in the epoch's last step, before clipping.
     """
 
     epoch: int
     train: Score
     validation: Score
+    weight_norms: tuple[float, ...]
+    gradient_norms: tuple[float, ...]
 
 
 def put_batch(device: Device, inputs: Array, labels: Array) -> Batch:
@@ -115,6 +119,8 @@ def train(
             epoch,
             Score(float(cost) / len(training), float(correct) / len(training)),
             score(network, validation, workers),
+            _weight_norms(network.parameters),
+            _weight_norms(gradients),
         )
         for costs, part in ((report.train, "training"), (report.validation, "validation")):
             if not np.isfinite(costs.cost):
@@ -177,6 +183,16 @@ def _batches(data: Batch, size: int, rng: np.random.Generator) -> Iterator[Batch
     for start in range(0, len(data), size):
         rows = order[start : start + size]
         yield Batch(data.inputs[rows], data.labels[rows])
+
+
+def _weight_norms(arrays: Gradients) -> tuple[float, ...]:
+    """Give the norm of every layer's weights, first layer first."""
+    layers = len(arrays) // 2
+    with _quiet():
+        return tuple(
+            float((arrays[f"layer{number}.weight"] ** 2).sum() ** 0.5)
+            for number in range(1, layers + 1)
+        )
 
 
 def _totals(costs: Array, outputs: Array, labels: Array) -> tuple[Any, Any]:

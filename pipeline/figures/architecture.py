@@ -1,0 +1,84 @@
+"""A network as columns of neurons, with its true sizes whatever is drawn of them."""
+
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+
+from pipeline.figures.style import BLUE, INK, ORANGE, PALE, style
+from pipeline.nn.network import Architecture
+
+SHOWN = 10
+"""Neurons drawn of a layer at the most; of a larger one, half of them on each side of dots."""
+_SPACING = 2.4
+
+
+def draw_architecture(ax: Axes, architecture: Architecture) -> None:
+    """Draw layers left to right, input first, with a bias neuron above all but the output."""
+    sizes = architecture.sizes
+    last = len(sizes) - 1
+    columns = [_positions(size) for size in sizes]
+    for number in range(last):
+        x0, x1 = number * _SPACING, (number + 1) * _SPACING
+        ends = [y for y in columns[number + 1] if y is not None]
+        starts = [*(y for y in columns[number] if y is not None), _bias_height()]
+        lines = [[(x0, start), (x1, end)] for start in starts for end in ends]
+        ax.add_collection(LineCollection(lines, colors=PALE, linewidths=0.4, zorder=1))
+        ax.plot(x0, _bias_height(), "s", color="white", markeredgecolor=INK, markersize=8, zorder=2)
+        ax.annotate("bias", (x0, _bias_height()), xytext=(8, 0), textcoords="offset points",
+                    va="center", fontsize=8)  # fmt: skip
+        n_in, n_out = sizes[number], sizes[number + 1]
+        ax.text(
+            (x0 + x1) / 2, -_half_height() - 1.0,
+            f"weights {n_in}×{n_out}\nbiases {n_out}\n= {n_in * n_out + n_out:,} parameters",
+            ha="center", va="top", fontsize=8,
+        )  # fmt: skip
+    for number, column in enumerate(columns):
+        x = number * _SPACING
+        colour = ORANGE if number == last else BLUE
+        for y in column:
+            if y is None:
+                ax.text(x, 0, "⋮", ha="center", va="center", fontsize=14)
+            else:
+                ax.plot(x, y, "o", color=colour, markeredgecolor="white", markersize=9, zorder=2)
+        ax.text(x, _bias_height() + 0.9, _title(architecture, number), ha="center", va="bottom")
+    ax.set_xlim(-1.1, last * _SPACING + 1.1)
+    ax.set_ylim(-_half_height() - 3.6, _bias_height() + 3.2)
+    ax.set_axis_off()
+
+
+def architecture_figure(architecture: Architecture, title: str) -> Figure:
+    """Draw a network with its number of parameters in the title."""
+    with style():
+        width = max(6.0, 2.2 * len(architecture.sizes))
+        figure = Figure(figsize=(width, 5.2), layout="constrained")
+        ax = figure.subplots()
+        draw_architecture(ax, architecture)
+        ax.set_title(f"{title}: {architecture.parameter_count():,} parameters")
+    return figure
+
+
+def _title(architecture: Architecture, number: int) -> str:
+    size = architecture.sizes[number]
+    last = len(architecture.sizes) - 1
+    if number == 0:
+        return f"input\n{size} pixels"
+    if number == last:
+        return f"output, {architecture.output}\n{size} classes"
+    return f"hidden {number}, {architecture.activation}\n{size} neurons"
+
+
+def _positions(size: int) -> list[float | None]:
+    """Give heights of the drawn neurons around 0; None is the gap that stands for the others."""
+    if size <= SHOWN:
+        return [(size - 1) / 2 - row for row in range(size)]
+    half = SHOWN // 2
+    above = [half - row for row in range(half)]
+    return [*map(float, above), None, *(-float(y) for y in reversed(above))]
+
+
+def _half_height() -> float:
+    return SHOWN / 2
+
+
+def _bias_height() -> float:
+    return SHOWN / 2 + 1.2

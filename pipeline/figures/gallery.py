@@ -1,0 +1,84 @@
+"""All figures of one variant, by the names of their files."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from pipeline.datasets.tables import Examples
+from pipeline.figures.architecture import architecture_figure
+from pipeline.figures.curves import curve_figure, norms_figure
+from pipeline.figures.passes import passes_figures
+from pipeline.figures.predictions import most_confident_mistakes, predictions_figure
+from pipeline.figures.quality import calibration_figure, confusion_figure, quality_figure
+from pipeline.nn.backend import Array
+from pipeline.nn.inspection import inspect
+from pipeline.nn.model_file import Model
+
+UNSURE = 0.9
+"""Confidence below which a network counts as unsure."""
+
+
+def variant_figures(
+    model: Model,
+    test: Examples,
+    probabilities: Array,
+    history: pd.DataFrame,
+    norms: pd.DataFrame,
+    rng: np.random.Generator,
+) -> dict[str, Figure]:
+    """Draw what a network is, what it does to an image, how good it is, and how it got there.
+
+    probabilities: (N, classes) for the test images; `rng` chooses the random ones shown.
+    """
+    return {
+        **step_figures(model, test, probabilities),
+        **prediction_figures(model, test, probabilities, rng),
+        **quality_figures(model, test, probabilities),
+        "curves": curve_figure(history, model.network.architecture.loss, model.variant),
+        "norms": norms_figure(norms, model.variant),
+    }
+
+
+def step_figures(model: Model, test: Examples, probabilities: Array) -> dict[str, Figure]:
+    """Draw the network and what happens in it to the first test image that leaves it unsure.
+
+    An image that it is sure of and right about has next to no gradient to look at.
+    """
+    index = int(np.argmax(probabilities.max(axis=1) < UNSURE))
+    inspection = inspect(model, test.inputs[index], int(test.labels[index]))
+    return {
+        "architecture": architecture_figure(model.network.architecture, model.variant),
+        **passes_figures(inspection, model, f"{model.variant}, test image {index}"),
+    }
+
+
+def prediction_figures(
+    model: Model, test: Examples, probabilities: Array, rng: np.random.Generator
+) -> dict[str, Figure]:
+    """Draw random test images and the most confident mistakes."""
+
+    def draw(rows: Array, columns: int, title: str) -> Figure:
+        return predictions_figure(
+            test.inputs[rows], test.labels[rows], probabilities[rows],
+            model.normalization, model.class_names, columns, f"{model.variant}: {title}",
+        )  # fmt: skip
+
+    order = rng.permutation(len(test))
+    mistakes = most_confident_mistakes(test.labels, probabilities, 15)
+    return {
+        "predictions": draw(order[:25], 5, "25 random test images"),
+        "row": draw(order[25:40], 15, "15 random test images"),
+        "mistakes": draw(mistakes, 5, f"its {len(mistakes)} most confident mistakes"),
+    }
+
+
+def quality_figures(model: Model, test: Examples, probabilities: Array) -> dict[str, Figure]:
+    """Draw the confusion matrix, precision and recall, and calibration."""
+    predicted = probabilities.argmax(axis=1)
+    confidence, right = probabilities.max(axis=1), predicted == test.labels
+    name, classes = model.variant, model.class_names
+    return {
+        "confusion": confusion_figure(test.labels, predicted, classes, name),
+        "quality": quality_figure(test.labels, predicted, classes, name),
+        "calibration": calibration_figure(confidence, right, name),
+    }

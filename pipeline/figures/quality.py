@@ -1,0 +1,111 @@
+"""How good a network is, class by class and probability by probability."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from pipeline.figures.style import BLUE, INK, ORANGE, PALE, SKY, style
+from pipeline.nn.backend import Array
+
+BINS = 10
+
+
+def draw_confusion(ax: Axes, counts: Array, class_names: tuple[str, ...]) -> None:
+    """Draw counts `(true, predicted)` in cells shaded by their share of the true class."""
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(counts.shape):
+        if counts[row, column]:
+            colour = "white" if shares[row, column] > 0.5 else INK
+            ax.text(
+                column, row, f"{counts[row, column]}",
+                ha="center", va="center", color=colour, fontsize=8,
+            )  # fmt: skip
+    places = np.arange(len(class_names))
+    long = max(map(len, class_names)) > 3
+    ax.set_xticks(places, class_names, rotation=45 if long else 0, ha="right" if long else "center")
+    ax.set_yticks(places, class_names)
+    ax.set(xlabel="predicted", ylabel="true")
+    ax.grid(visible=False)
+
+
+def confusion_figure(
+    labels: Array, predicted: Array, class_names: tuple[str, ...], title: str
+) -> Figure:
+    """Draw the confusion matrix of test images."""
+    counts = confusion_matrix(labels, predicted, labels=np.arange(len(class_names)))
+    with style():
+        side = 2.0 + 0.5 * len(class_names)
+        figure = Figure(figsize=(side, side), layout="constrained")
+        ax = figure.subplots()
+        draw_confusion(ax, counts, class_names)
+        ax.set_title(f"{title}: {int((labels == predicted).sum())} of {len(labels)} right")
+    return figure
+
+
+def draw_precision_recall(
+    ax: Axes, precision: Array, recall: Array, class_names: tuple[str, ...]
+) -> None:
+    """Draw a line a class from its precision to its recall."""
+    places = np.arange(len(class_names))
+    ax.hlines(places, precision, recall, color=PALE, linewidth=3, zorder=1)
+    ax.plot(precision, places, "o", color=BLUE, label="precision: of those called so, right")
+    ax.plot(recall, places, "D", color=ORANGE, label="recall: of those that are, found")
+    ax.set_yticks(places, class_names)
+    ax.invert_yaxis()
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    lowest = min(precision.min(), recall.min())
+    ax.set_xlim(max(0.0, float(lowest) - 0.05), 1.01)
+
+
+def quality_figure(
+    labels: Array, predicted: Array, class_names: tuple[str, ...], title: str
+) -> Figure:
+    """Draw each class's precision and recall on test images."""
+    precision, recall, _, _ = precision_recall_fscore_support(
+        labels, predicted, labels=np.arange(len(class_names)), zero_division=0
+    )
+    with style():
+        figure = Figure(figsize=(7, 1.6 + 0.32 * len(class_names)), layout="constrained")
+        ax = figure.subplots()
+        draw_precision_recall(ax, precision, recall, class_names)
+        ax.set_title(title)
+        figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def calibration(confidence: Array, right: Array) -> tuple[Array, Array, Array]:
+    """Give mean confidence, accuracy and count of images in ten bins of confidence.
+
+    Empty bins are left out. Source: Guo et al. 2017, https://arxiv.org/abs/1706.04599, section 2.
+    """
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    counts = np.bincount(bins, minlength=BINS)
+    filled = counts > 0
+    means = np.bincount(bins, weights=confidence, minlength=BINS)[filled] / counts[filled]
+    accuracies = np.bincount(bins, weights=right, minlength=BINS)[filled] / counts[filled]
+    return means, accuracies, counts[filled]
+
+
+def calibration_figure(confidence: Array, right: Array, title: str) -> Figure:
+    """Draw accuracy against confidence (a reliability diagram) and how many images lie where.
+
+    The title gives the expected calibration error: the mean gap between the two over all images.
+    """
+    means, accuracies, counts = calibration(confidence, right)
+    error = float((np.abs(means - accuracies) * counts).sum() / counts.sum())
+    with style():
+        figure = Figure(figsize=(5.4, 5.6), layout="constrained")
+        top, bottom = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
+        top.plot([0, 1], [0, 1], "--", color=INK, linewidth=1, label="as sure as right")
+        top.plot(means, accuracies, "o-", color=BLUE, label="this network")
+        top.set(ylabel="accuracy", ylim=(0, 1.02), xlim=(0, 1.02))
+        top.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        top.legend(loc="upper left")
+        top.set_title(f"{title}: expected calibration error {error:.1%}")
+        bottom.hist(confidence, bins=np.linspace(0, 1, BINS + 1).tolist(), color=SKY)
+        bottom.set(xlabel="confidence of the prediction", ylabel="images")
+        bottom.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    return figure

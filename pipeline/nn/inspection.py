@@ -1,0 +1,88 @@
+"""A look inside a network at work on one image, by the code that trains it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.errors import ModelError
+from pipeline.nn.backend import Array
+from pipeline.nn.model_file import Model
+from pipeline.nn.training import make_clip, make_optimizer
+from pipeline.params import VariantSettings
+
+
+@dataclass(frozen=True)
+class LayerInspection:
+    """One layer's part in the forward pass, the backward pass and one step.
+
+    weight, weight_gradient, weight_after: (n_in, n_out); all others: (n_out,). delta is the
+    loss's gradient in the pre-activation, output_gradient in the activation.
+    """
+
+    activation_name: str
+    weight: Array
+    bias: Array
+    pre_activation: Array
+    activation: Array
+    output_gradient: Array
+    delta: Array
+    weight_gradient: Array
+    bias_gradient: Array
+    weight_after: Array
+    bias_after: Array
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What happens to one image. inputs: (784,); probabilities: (classes,); cost of this image."""
+
+    inputs: Array
+    label: int
+    predicted: int
+    probabilities: Array
+    cost: float
+    layers: tuple[LayerInspection, ...]
+
+
+def inspect(model: Model, inputs: Array, label: int) -> Inspection:
+    """Run one image `(784,)` forward and back and take one step of the model's own optimiser.
+
+    The model is left as it is. Raises ModelError where it does not say what trained it.
+    """
+    seen: dict[str, Array] = {}
+    network = model.network
+    batch = inputs[np.newaxis]
+    outputs, backward = network.forward(batch, lambda name, value: seen.update({name: value[0]}))
+    costs, dy = network.loss(outputs, np.array([label]))
+    gradients = backward(dy)
+    after = {name: parameter.copy() for name, parameter in network.parameters.items()}
+    try:
+        settings = VariantSettings(**model.training["settings"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"model {model.variant} does not say what trained it") from error
+    make_optimizer(settings).step(after, make_clip(settings)(gradients))
+    probabilities = network.probabilities(outputs)[0]
+    architecture = network.architecture
+    last = len(network.layers)
+    layers = tuple(
+        LayerInspection(
+            architecture.output if number == last else architecture.activation,
+            layer.weight,
+            layer.bias,
+            seen[f"layer{number}.pre_activation"],
+            # With cross-entropy, softmax is not in the network but in the loss.
+            probabilities
+            if number == last and architecture.loss == "cross_entropy"
+            else seen[f"layer{number}.activation"],
+            seen[f"layer{number}.output_gradient"],
+            seen[f"layer{number}.delta"],
+            gradients[f"layer{number}.weight"],
+            gradients[f"layer{number}.bias"],
+            after[f"layer{number}.weight"],
+            after[f"layer{number}.bias"],
+        )
+        for number, layer in enumerate(network.layers, start=1)
+    )
+    return Inspection(
+        inputs, label, int(probabilities.argmax()), probabilities, float(costs[0]), layers
+    )

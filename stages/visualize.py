@@ -1,0 +1,45 @@
+"""Stage visualize: models/VARIANT.npz and its history -> plots/figures/VARIANT/*.png."""
+
+from pathlib import Path
+
+import click
+import numpy as np
+
+from pipeline.command import Command
+from pipeline.datasets.tables import read_examples
+from pipeline.figures.gallery import variant_figures
+from pipeline.figures.style import save_png
+from pipeline.files import read_table, whole_folder
+from pipeline.nn.backend import CPU
+from pipeline.nn.model_file import load_model
+from pipeline.nn.parallel import Workers
+from pipeline.nn.prediction import check_fits, predict_probabilities
+from pipeline.params import read_params
+
+PLOTS = Path("plots")
+
+
+@click.command(cls=Command)
+@click.argument("variant")
+def main(variant: str) -> None:
+    """Draw what VARIANT is, what it does to an image, and how good it is."""
+    settings = read_params()
+    settings.variant(variant)
+    model = load_model(Path(f"models/{variant}.npz"))
+    test = read_examples(Path("data/splits/test.parquet"))
+    check_fits(model, test)
+    with Workers(CPU) as workers:
+        probabilities = predict_probabilities(model, test.inputs, workers)
+    history = read_table(PLOTS / f"history/{variant}.csv")
+    norms = read_table(PLOTS / f"norms/{variant}.csv")
+    figures = variant_figures(
+        model, test, probabilities, history, norms, np.random.default_rng(settings.seed)
+    )
+    with whole_folder(PLOTS / f"figures/{variant}") as folder:
+        for name, figure in figures.items():
+            save_png(figure, folder / f"{name}.png")
+    click.echo(f"{variant}: {len(figures)} figures")
+
+
+if __name__ == "__main__":
+    main()

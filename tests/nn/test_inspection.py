@@ -1,0 +1,94 @@
+"""What `explain` shows is what training computes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.datasets.splitting import Normalization
+from pipeline.errors import ModelError
+from pipeline.nn.backend import CPU
+from pipeline.nn.inspection import inspect
+from pipeline.nn.model_file import Model
+from pipeline.nn.network import Network
+from pipeline.nn.training import make_network
+from pipeline.params import VariantSettings
+from tests.nn.gradient_check import central_difference
+
+SETTINGS = {
+    "relu and cross-entropy": {"hidden": [9, 7]},
+    "no hidden layer": {"hidden": []},
+    "sigmoid and squares": {
+        "hidden": [8], "activation": "sigmoid", "output": "sigmoid", "loss": "mean_squared_error",
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(params=SETTINGS.values(), ids=SETTINGS)
+def model(request):
+    settings = VariantSettings(
+        lr=0.5, batch_size=8, epochs=1, initializer="glorot", **request.param
+    )
+    network, _ = make_network(settings, 4, 0, CPU)
+    training = {"settings": settings.model_dump()}
+    return Model("m", network, Normalization("scale", 0.0, 1.0), tuple("abcd"), training)
+
+
+@pytest.fixture
+def image(few_digits):
+    return (few_digits.images[3].reshape(-1) / 255).astype(np.float32)
+
+
+def test_gradients_equal_a_central_difference_in_float64_on_the_same_image(model, image):
+    seen = inspect(model, image, 2)
+    double = Network(
+        model.network.architecture,
+        {name: p.astype(np.float64) for name, p in model.network.parameters.items()},
+    )
+    inputs = image[np.newaxis].astype(np.float64)
+
+    def cost():
+        return float(double.loss(double.forward(inputs)[0], np.array([2]))[0][0])
+
+    assert seen.cost == pytest.approx(cost(), rel=1e-5)
+    for number, layer in enumerate(seen.layers, start=1):
+        for kind, shown in (("weight", layer.weight_gradient), ("bias", layer.bias_gradient)):
+            parameter = double.parameters[f"layer{number}.{kind}"]
+            numeric = central_difference(cost, parameter)
+            scale = max(1e-6, np.abs(numeric).max())
+            np.testing.assert_allclose(shown / scale, numeric / scale, atol=1e-4)
+        # The bias is added to the pre-activation, so their gradients are one.
+        np.testing.assert_array_equal(layer.delta, layer.bias_gradient)
+
+
+def test_the_step_is_the_optimisers_along_the_gradient_shown(model, image):
+    for layer in inspect(model, image, 1).layers:
+        step = np.float32(0.5) * layer.weight_gradient
+        np.testing.assert_array_equal(layer.weight_after, layer.weight - step)
+        np.testing.assert_array_equal(
+            layer.bias_after, layer.bias - np.float32(0.5) * layer.bias_gradient
+        )
+
+
+def test_values_go_from_layer_to_layer_and_end_in_the_probabilities(model, image):
+    seen = inspect(model, image, 0)
+    x = image
+    for layer in seen.layers:
+        np.testing.assert_allclose(
+            layer.pre_activation, x @ layer.weight + layer.bias, rtol=1e-4, atol=1e-5
+        )
+        x = layer.activation
+    np.testing.assert_allclose(seen.probabilities, x / x.sum(), rtol=1e-5)
+    assert seen.predicted == seen.probabilities.argmax()
+
+
+def test_a_model_that_does_not_say_what_trained_it_is_refused_in_one_line(model, image):
+    with pytest.raises(ModelError, match="model m does not say what trained it"):
+        inspect(replace(model, training={}), image, 0)
+
+
+def test_looking_changes_nothing(model, image):
+    before = {name: p.copy() for name, p in model.network.parameters.items()}
+    inspect(model, image, 0)
+    for name, parameter in model.network.parameters.items():
+        np.testing.assert_array_equal(parameter, before[name])
