@@ -3,17 +3,23 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all setup test lint format lock
+.PHONY: all setup report test lint format lock
 
 all: setup
 	dvc repro
 	@echo
 	@python -m pipeline results
 	@echo
-	@echo "Look next at plots/cost.png and plots/accuracy.png, or try:"
+	@echo "Look next at report/index.html, draw a digit on report/draw.html, or try:"
 	@echo "  source .venv/bin/activate"
 	@echo "  python -m pipeline predict models/two_hidden.npz --index 7"
 	@echo "  dvc exp run -S lr=0.055"
+
+report: setup
+	dvc repro report
+	@python -m webbrowser -t "file://$(CURDIR)/report/index.html" >/dev/null 2>&1 || true
+	@echo "The report: file://$(CURDIR)/report/index.html"
+	@echo "To draw on: file://$(CURDIR)/report/draw.html"
 
 setup: .venv/installed
 

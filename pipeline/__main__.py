@@ -1,6 +1,7 @@
 """Use trained models by hand: `python -m pipeline predict | explain | try | results`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -104,8 +105,8 @@ def try_variant(variant: str, train_images: int, test_images: int) -> None:
     settings = read_params()
     chosen = settings.variant(variant)
     device = find_device(settings.device)
-    training = _part("train", train_images)
-    testing = _part("validation", test_images)
+    training = _part("train", train_images, "--train-images")
+    testing = _part("validation", test_images, "--test-images")
     network, rng = make_network(
         chosen, len(training.description.class_names), settings.seed, device
     )
@@ -122,18 +123,13 @@ def try_variant(variant: str, train_images: int, test_images: int) -> None:
 @main.command(cls=Command)
 def results() -> None:
     """Show metrics/summary.json as a table."""
-    summary = read_json(SUMMARY)
+    if not SUMMARY.exists():
+        raise DataError(f"{SUMMARY} does not exist; make it with: dvc repro")
+    try:
+        rows = [_result(variant, metrics) for variant, metrics in read_json(SUMMARY).items()]
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{SUMMARY} is not a summary; make it with: dvc repro") from error
     columns = ("variant", "parameters", "images", "train", "validation", "test", "95 % interval")
-    rows = [
-        (
-            variant,
-            f"{metrics['parameters']:,}",
-            f"{metrics['train_images']:,}",
-            *(f"{metrics[f'{part}_accuracy']:.2%}" for part in ("train", "validation", "test")),
-            f"{metrics['test_accuracy_low']:.2%} to {metrics['test_accuracy_high']:.2%}",
-        )
-        for variant, metrics in summary.items()
-    ]
     widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
     for row in [columns, *rows]:
         first, *others = (
@@ -141,6 +137,16 @@ def results() -> None:
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         click.echo("  ".join([first, *others]))
+
+
+def _result(variant: str, metrics: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        variant,
+        f"{metrics['parameters']:,}",
+        f"{metrics['train_images']:,}",
+        *(f"{metrics[f'{part}_accuracy']:.2%}" for part in ("train", "validation", "test")),
+        f"{metrics['test_accuracy_low']:.2%} to {metrics['test_accuracy_high']:.2%}",
+    )
 
 
 def _chosen(
@@ -212,13 +218,13 @@ def _example(model: Model, index: int) -> Examples:
     )
 
 
-def _part(name: str, count: int) -> Examples:
+def _part(name: str, count: int, option: str) -> Examples:
     path = SPLITS / f"{name}.parquet"
     if not path.exists():
         raise DataError(f"{path} does not exist; make it with: dvc repro split")
     examples = read_examples(path)
     if count > len(examples):
-        raise DataError(f"{path} has {len(examples)} images, got {count}")
+        raise SettingsError(f"{option} must be at most {len(examples)}, got {count}")
     return examples.first(count)
 
 

@@ -31,7 +31,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        raise PipelineError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise _refused(path, error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -41,27 +41,45 @@ def whole_file(path: Path) -> Iterator[Path]:
 def whole_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder beside `path`; it takes that name if the block ends without an error.
 
-    An older folder of that name stays as it was until then and is replaced as a whole.
+    An older folder of that name is replaced as a whole; whatever goes wrong, it is put back.
     """
     path = Path(path)
-    temporary = None
+    temporary = replaced = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
         temporary.chmod(0o777 & ~_umask())
         yield temporary
         if path.exists():
-            replaced = temporary.with_suffix(".old")
+            replaced = temporary.with_suffix(".old.tmp")
             path.rename(replaced)
-            temporary.rename(path)
-            shutil.rmtree(replaced)
-        else:
-            temporary.rename(path)
+        temporary.rename(path)
     except OSError as error:
-        raise PipelineError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise _refused(path, error) from error
     finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+        if replaced is not None and not path.exists():
+            replaced.rename(path)
+        for leftover in filter(None, (temporary, replaced)):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _refused(path: Path, error: OSError) -> PipelineError:
+    """Say whether it was the file to write or another one that the system refused."""
+    reason = error.strerror or error
+    refused = Path(error.filename or path)
+    own = {path, path.resolve(), *path.parents, *path.resolve().parents}
+    temporary = any(part.startswith(f".{path.name}.") for part in refused.parts)
+    if refused in own or temporary:
+        return PipelineError(f"{path} cannot be written: {reason}")
+    return PipelineError(f"{refused}: {reason}")
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file's content. Raises DataError if it cannot be read."""
+    try:
+        shutil.copyfile(source, target)
+    except FileNotFoundError as error:
+        raise DataError(f"{source} does not exist") from error
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

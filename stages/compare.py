@@ -1,4 +1,4 @@
-"""Stage compare: all variants -> metrics/summary.json, plots/history.csv, plots/*.png."""
+"""Stage compare: all variants -> metrics/summary.json, plots/history.csv, plots/{*,best/*}.png."""
 
 from pathlib import Path
 
@@ -8,11 +8,13 @@ import pandas as pd
 from pipeline.command import Command
 from pipeline.figures.curves import curves_figure, together_figure
 from pipeline.figures.style import save_png
-from pipeline.files import read_json, read_table, write_json, write_table
+from pipeline.files import copy_file, read_json, read_table, whole_folder, write_json, write_table
 from pipeline.params import read_params
 
 METRICS = Path("metrics")
 PLOTS = Path("plots")
+SHOWN = ("architecture", "forward", "mistakes")
+"""Figures that are kept of the variant that is best on validation images."""
 
 
 @click.command(cls=Command)
@@ -24,9 +26,15 @@ def main() -> None:
     together = pd.concat(histories, names=["variant"]).reset_index(level="variant")
     write_table(PLOTS / "history.csv", together)
     losses = {name: variant.loss for name, variant in settings.variants.items()}
-    save_png(curves_figure(histories, losses, "cost"), PLOTS / "cost.png")
-    save_png(curves_figure(histories, losses, "accuracy"), PLOTS / "accuracy.png")
-    save_png(together_figure(histories), PLOTS / "together.png")
+    data = settings.dataset
+    for measure in ("cost", "accuracy"):
+        title = f"{measure.capitalize()} through training on {data} (last validation in orange)"
+        save_png(curves_figure(histories, losses, measure, title), PLOTS / f"{measure}.png")
+    save_png(together_figure(histories, f"Validation accuracy on {data}"), PLOTS / "together.png")
+    best = max(summary, key=lambda name: float(summary[name]["validation_accuracy"]))
+    with whole_folder(PLOTS / "best") as folder:
+        for name in SHOWN:
+            copy_file(PLOTS / f"figures/{best}/{name}.png", folder / f"{name}.png")
     write_json(METRICS / "summary.json", summary)
 
 

@@ -57,7 +57,7 @@ def shell(command, folder, check=True):
 
 
 def clean(folder):
-    shell("git checkout -q . && dvc checkout -q", folder)
+    shell("git restore -SW . && dvc checkout -q", folder)
 
 
 def summary(folder):
@@ -100,7 +100,7 @@ def test_every_command_of_the_readme_works_in_its_order_and_runs_the_stages_it_s
             assert [name for name in after if after[name] != before[name]] == ["tiny"]
         if command == "dvc params diff":
             assert "lr       -       0.055" in result.stdout
-        if command.startswith("git checkout"):
+        if command.startswith("git restore"):
             assert shell("git status --porcelain", clone).stdout == ""
             assert len(model_bytes(clone)) == 6
         if command.startswith("dvc queue start"):

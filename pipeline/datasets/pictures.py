@@ -20,11 +20,15 @@ BOX = 20
 INK = 0.2
 """Brightness, as a share of the darkest stroke, from which a pixel belongs to the digit."""
 
+CONTRAST = 16
+"""Grey levels, of 255, between strokes and background at the least."""
+
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
     """Read a PNG or JPEG and give `(28, 28)` uint8, light strokes on black, centred as in MNIST.
 
-    Grey or colour, any size, dark on light or light on dark; transparent pixels count as paper.
+    Grey or colour, any size, dark on light or light on dark, evenly lit; transparent pixels count
+    as paper.
     Raises DataError, naming the file, if it is no picture or shows nothing.
     """
     try:
@@ -37,16 +41,16 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
                 coloured = upright.convert("RGBA")
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{path} is a folder, not a picture") from error
     except UnidentifiedImageError as error:
         raise DataError(f"{path} is not a PNG, JPEG or other picture") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise DataError(f"{path} is too large a picture: {error}") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{path} is a damaged picture: {error}") from error
-    paper = Image.new("RGBA", coloured.size, "white")
-    grey = Image.alpha_composite(paper, coloured).convert("L")
     try:
-        return center_digit(np.asarray(grey, dtype=np.float64))
+        return center_digit(_on_paper(coloured))
     except DataError as error:
         raise DataError(f"{path} {error}") from error
 
@@ -59,13 +63,27 @@ def center_digit(grey: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     digit = Image.fromarray((ink[top:bottom, left:right] * 255).astype(np.uint8))
     scale = BOX / max(digit.size)
     size = (max(1, round(digit.width * scale)), max(1, round(digit.height * scale)))
-    small = np.asarray(digit.resize(size, Image.Resampling.LANCZOS))
+    small = np.asarray(digit.resize(size, Image.Resampling.LANCZOS), dtype=np.float64)
+    if not small.any():
+        raise DataError("shows strokes that are too thin for its size")
+    # Thin strokes fade when they are made smaller; MNIST's are at full strength.
+    small = np.rint(small * (255 / small.max()))
     center = ndimage.center_of_mass(small)
     field = np.zeros((HEIGHT, WIDTH), np.uint8)
     y = _place(center[0], small.shape[0], HEIGHT)
     x = _place(center[1], small.shape[1], WIDTH)
     field[y : y + small.shape[0], x : x + small.shape[1]] = small
     return field
+
+
+def _on_paper(picture: Image.Image) -> NDArray[np.float64]:
+    """Lay an RGBA picture on white paper, or on black where that would hide white strokes."""
+    for colour in ("white", "black"):
+        paper = Image.new("RGBA", picture.size, colour)
+        grey = np.asarray(Image.alpha_composite(paper, picture).convert("L"), dtype=np.float64)
+        if np.ptp(grey) >= CONTRAST:
+            break
+    return grey
 
 
 def _ink(grey: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
@@ -77,7 +95,7 @@ def _ink(grey: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     darker, lighter = ink[side < 0].sum(), ink[side > 0].sum()
     ink[side == (1 if darker >= lighter else -1)] = 0
     strongest = ink.max()
-    if strongest < 16:
+    if strongest < CONTRAST:
         raise DataError("shows no digit: all its pixels are nearly alike")
     ink /= strongest
     return np.where(ink < INK / 2, 0, ink)

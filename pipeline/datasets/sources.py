@@ -1,6 +1,7 @@
 """Where a dataset can come from: a package, Kaggle, an https mirror, or the user's own path."""
 
 import logging
+import os
 import re
 import shutil
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from pipeline.datasets.idx import write_idx
-from pipeline.datasets.raw import choose_files
+from pipeline.datasets.raw import choose_files, read_raw
 from pipeline.errors import DataError, DownloadError
 
 EMBEDDED = "embedded"
@@ -36,17 +37,20 @@ def fetch(
 ) -> str:
     """Put the training and test files of the first source that works into an empty `folder`.
 
-    Sources are tried in order; `report` is told why the next one is tried. Gives the source that
-    was used. Raises DownloadError, naming every source and its reason, if none works.
+    Sources are tried in order; `report` is told why the next one is tried. A source whose files
+    cannot be read has failed too. Gives the source that was used. Raises DownloadError, naming
+    every source and its reason, if none works.
     """
     failures = []
     for source in sources:
         try:
             _fetch_one(source, folder, checksums, retries)
-        except DataError as error:
-            failures.append(f"{source}: {error}")
+            read_raw(folder)
+        except (DataError, OSError) as error:
+            reason = _one_line(error).replace(f"{folder}/", "")
+            failures.append(f"{source}: {reason}")
             if len(failures) < len(sources):
-                report(f"source {source} failed: {error}")
+                report(f"source {source} failed: {reason}")
             for path in folder.iterdir():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         else:
@@ -64,7 +68,8 @@ def _fetch_one(source: str, folder: Path, checksums: dict[str, str], retries: in
     elif re.match(r"[a-z][a-z0-9+.]*:/", source):
         raise DataError("must be embedded, kaggle:<owner>/<dataset>, https://... or a path")
     else:
-        _fetch_path(Path(source).expanduser(), folder)
+        # Path.expanduser raises for a user that does not exist.
+        _fetch_path(Path(os.path.expanduser(source)), folder)  # noqa: PTH111
 
 
 def _fetch_embedded(folder: Path) -> None:
@@ -130,16 +135,17 @@ def _download(url: str, name: str, folder: Path, checksums: dict[str, str], retr
     try:
         mirror.fetch(name, downloader=downloader)
     except requests.exceptions.RequestException as error:
-        raise DataError(f"{url}: {_one_line(error)}") from error
+        raise DataError(f"{name}: {_network_reason(error)}") from error
     except ValueError as error:  # pooch's word for a checksum that differs
-        raise DataError(f"{url} has another content than checksums.{name}") from error
+        raise DataError(f"{name} has another content than checksums.{name}") from error
 
 
 def _fetch_path(path: Path, folder: Path) -> None:
     if path.is_dir():
         _copy_chosen(path, folder)
     elif not path.exists():
-        raise DataError(f"{path} does not exist")
+        looked = "" if path.is_absolute() else f", looked for {path.absolute()}"
+        raise DataError(f"does not exist{looked}")
     elif path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
         _extract_chosen(path, folder)
     else:
@@ -150,11 +156,7 @@ def _fetch_path(path: Path, folder: Path) -> None:
 def _copy_chosen(source: Path, folder: Path) -> None:
     """Copy only the files that hold the training and test sets, whatever else lies beside them."""
     names = [path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()]
-    try:
-        chosen = choose_files(names).names()
-    except DataError as error:
-        raise DataError(f"{source}: {error}") from error
-    for name in chosen:
+    for name in choose_files(names).names():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / name, folder / name)
 
@@ -165,14 +167,14 @@ def _extract_chosen(archive: Path, folder: Path) -> None:
             names = [info.filename for info in content.infolist() if not info.is_dir()]
             for name in names:
                 if _leaves(name):
-                    raise DataError(f"{archive} holds a path that leaves its folder: {name}")
+                    raise DataError(f"holds a path that leaves its folder: {name}")
             for name in choose_files(names).names():
                 target = folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with content.open(name) as packed, open(target, "wb") as unpacked:
                     shutil.copyfileobj(packed, unpacked)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{archive} is a damaged or locked zip archive: {error}") from error
+        raise DataError(f"is a damaged or locked zip archive: {error}") from error
 
 
 def _leaves(name: str) -> bool:
@@ -180,5 +182,13 @@ def _leaves(name: str) -> bool:
     return path.is_absolute() or ".." in path.parts or bool(re.match(r"[A-Za-z]:", name))
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
+def _network_reason(error: BaseException) -> str:
+    """Dig out of an error's layers what went wrong in the end."""
+    layers = [getattr(error, "reason", None), *error.args]
+    inner = next((layer for layer in layers if isinstance(layer, BaseException)), None)
+    return _network_reason(inner) if inner else _one_line(error).split(" for url: ")[0]
+
+
+def _one_line(error: BaseException) -> str:
+    text = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+    return " ".join(text.split())[:300] or type(error).__name__

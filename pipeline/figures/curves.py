@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter
 
-from pipeline.figures.style import BLUE, ORANGE, PALE, SERIES, style
+from pipeline.figures.style import BLUE, ORANGE, SERIES, style
 
 Measure = Literal["cost", "accuracy"]
 _SPLITS = {"train": (BLUE, "training"), "validation": (ORANGE, "validation")}
@@ -27,16 +27,7 @@ def draw_curve(ax: Axes, history: pd.DataFrame, measure: Measure) -> None:
     last = history[history["split"] == "validation"].iloc[-1]
     ax.plot(last["epoch"], last[measure], "o", color=ORANGE, markersize=4)
     text = f"{last[measure]:.2%}" if measure == "accuracy" else f"{last[measure]:.3g}"
-    ax.annotate(
-        text,
-        (last["epoch"], last[measure]),
-        xytext=(-4, 10 if measure == "cost" else -16),
-        textcoords="offset points",
-        ha="right",
-        color=ORANGE,
-        fontweight="bold",
-        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
-    )
+    ax.set_title(text, loc="right", color=ORANGE)
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     ax.set_xlim(left=0)
     if measure == "accuracy":
@@ -47,13 +38,14 @@ def draw_curve(ax: Axes, history: pd.DataFrame, measure: Measure) -> None:
 
 
 def curves_figure(
-    histories: dict[str, pd.DataFrame], losses: Mapping[str, str], measure: Measure
+    histories: dict[str, pd.DataFrame], losses: Mapping[str, str], measure: Measure, title: str
 ) -> Figure:
     """Draw all variants side by side. losses: the name of each variant's loss."""
     columns = min(3, len(histories))
     rows = math.ceil(len(histories) / columns)
     with style():
         figure = Figure(figsize=(3.4 * columns, 2.6 * rows + 0.5), layout="constrained")
+        figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
         axes = figure.subplots(rows, columns, squeeze=False)
         for ax, (variant, history) in zip(axes.flat, histories.items(), strict=False):
             draw_curve(ax, history, measure)
@@ -63,7 +55,7 @@ def curves_figure(
         for ax in list(axes.flat)[len(histories) :]:
             ax.set_axis_off()
         handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper right", ncols=2, edgecolor=PALE)
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return figure
 
 
@@ -81,7 +73,7 @@ def curve_figure(history: pd.DataFrame, loss: str, title: str) -> Figure:
     return figure
 
 
-def together_figure(histories: dict[str, pd.DataFrame]) -> Figure:
+def together_figure(histories: dict[str, pd.DataFrame], title: str) -> Figure:
     """Draw the validation accuracy of all variants on one pair of axes.
 
     Epochs are on a logarithmic scale, for variants have from a dozen to a thousand of them.
@@ -100,7 +92,7 @@ def together_figure(histories: dict[str, pd.DataFrame]) -> Figure:
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter(ScalarFormatter())
         ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        ax.set(ylim=(0, 1.02), xlabel="epoch", ylabel="accuracy", title="Validation accuracy")
+        ax.set(ylim=(0, 1.02), xlabel="epoch", ylabel="accuracy", title=title)
         figure.legend(loc="outside right upper")
     return figure
 

@@ -8,6 +8,7 @@ from PIL import Image, ImageOps
 from scipy import ndimage
 
 from pipeline.datasets.pictures import center_digit, read_picture
+from pipeline.errors import DataError
 from tests.datasets.refusal import refused
 
 
@@ -224,5 +225,29 @@ def test_what_shows_no_digit_is_refused_with_its_name(tmp_path, sample, make, wo
 def test_a_missing_picture_and_a_folder_are_refused_with_their_names(tmp_path):
     with refused(tmp_path / "absent.png", "does not exist"):
         read_picture(tmp_path / "absent.png")
-    with refused(tmp_path):
+    with refused(tmp_path, "is a folder"):
         read_picture(tmp_path)
+
+
+def test_white_strokes_on_a_transparent_ground_are_seen(tmp_path, sample):
+    picture = Image.new("RGBA", (280, 280), "white")
+    picture.putalpha(Image.fromarray(sample[10]).resize((280, 280)))
+    picture.save(tmp_path / "white.png")
+    Image.fromarray(sample[10]).resize((280, 280)).save(tmp_path / "grey.png")
+    seen, expected = (
+        read_picture(tmp_path / name).astype(int) for name in ("white.png", "grey.png")
+    )
+    assert np.abs(seen - expected).max() <= 2
+
+
+def test_thin_strokes_come_out_at_full_strength():
+    grey = np.full((600, 600), 255.0)
+    grey[100:500, 300:303] = 0
+    assert center_digit(grey).max() == 255
+
+
+def test_strokes_too_thin_to_be_seen_are_refused():
+    grey = np.full((2000, 2000), 255.0)
+    grey[10, 10] = grey[1990, 1990] = 0
+    with pytest.raises(DataError, match="too thin"):
+        center_digit(grey)

@@ -86,7 +86,7 @@ def test_a_failing_mirror_is_refused_with_url_and_reason_and_leaves_nothing(
     server, raw, checksums, fault, reason, name
 ):
     server.fail(name, fault)
-    with refused(f"{server.url}{name}", reason, error=DownloadError):
+    with refused(server.url, name, reason, error=DownloadError):
         fetch_from(server.url, into=raw, checksums=checksums)
     assert list(raw.iterdir()) == []
 

@@ -208,7 +208,7 @@ FAILURES = {
     "a source that is not there": (
         "download",
         lambda project, digits: use(project, "nowhere/at all"),
-        ["no source works", "nowhere/at all does not exist"],
+        ["no source works", "nowhere/at all: does not exist, looked for /"],
     ),
     "a misspelt setting": (
         "download",

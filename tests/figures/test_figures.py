@@ -289,10 +289,10 @@ def test_curves_show_the_history(drawn):
 def test_all_variants_stand_side_by_side_and_together():
     histories = {f"net{number}": history_of(3 + number) for number in range(7)}
     losses = dict.fromkeys(histories, "cross_entropy")
-    figure = curves_figure(histories, losses, "accuracy")
+    figure = curves_figure(histories, losses, "accuracy", "all")
     titled = [ax.get_title(loc="left") for ax in figure.axes if ax.get_title(loc="left")]
     assert titled == list(histories)
-    together = together_figure(histories).axes[0]
+    together = together_figure(histories, "all").axes[0]
     assert len(together.get_lines()) == 7
     assert together.get_xscale() == "log"
     styles = {(line.get_color(), line.get_linestyle()) for line in together.get_lines()}

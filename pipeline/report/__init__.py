@@ -1,0 +1,1 @@
+"""The report and the page to draw on, as self-contained HTML."""

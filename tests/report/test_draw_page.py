@@ -1,0 +1,472 @@
+"""The page to draw on, in a real browser: it sees and predicts what Python does."""
+
+import base64
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+from pipeline.datasets.pictures import center_digit, read_picture
+from pipeline.datasets.splitting import fit_normalization
+from pipeline.nn.backend import CPU
+from pipeline.nn.model_file import Model
+from pipeline.nn.parallel import Workers
+from pipeline.nn.prediction import predict_probabilities
+from pipeline.nn.training import make_network, put_batch, train
+from pipeline.params import VariantSettings
+from pipeline.report.drawing import draw_page
+
+pytest_plugins = ["tests.browser"]
+pytestmark = pytest.mark.xdist_group("browser")
+
+DIGITS = tuple("0123456789")
+FASHION = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
+    "Ankle boot",
+)  # fmt: skip
+VARIANTS = {
+    "good": ("scale", VariantSettings(hidden=[64], lr=0.1, momentum=0.9, batch_size=64, epochs=10)),
+    "squares": (
+        "scale",
+        VariantSettings(
+            hidden=[24, 16], activation="sigmoid", output="sigmoid", loss="mean_squared_error",
+            lr=1.0, momentum=0.9, batch_size=20, epochs=8,
+        ),
+    ),
+    "deep": (
+        "standardize",
+        VariantSettings(
+            hidden=[32, 24, 16], activation="tanh", lr=0.05, momentum=0.9, batch_size=64, epochs=5
+        ),
+    ),
+}  # fmt: skip
+
+
+def arc(x, y, width, height, start, end):
+    """Points on an ellipse; angles in degrees, clockwise from the right."""
+    angles = np.radians(np.linspace(start, end, 10))
+    return [(x + width / 2 * np.cos(a), y + height / 2 * np.sin(a)) for a in angles]
+
+
+# How a hand writes each digit: strokes of points, on paper from (0, 0) to (1, 1).
+HANDWRITING = {
+    0: [arc(0.5, 0.5, 0.4, 0.6, -90, 270)],
+    1: [[(0.5, 0.2), (0.5, 0.8)]],
+    2: [[*arc(0.48, 0.34, 0.36, 0.3, -170, 40), (0.3, 0.8), (0.74, 0.8)]],
+    3: [[*arc(0.46, 0.34, 0.36, 0.3, -150, 90), *arc(0.46, 0.65, 0.42, 0.32, -90, 150)]],
+    4: [[(0.35, 0.2), (0.3, 0.52), (0.7, 0.52)], [(0.66, 0.2), (0.62, 0.85)]],
+    5: [[(0.7, 0.2), (0.38, 0.2), (0.35, 0.46), *arc(0.47, 0.62, 0.42, 0.36, -110, 150)]],
+    6: [[(0.6, 0.16), (0.42, 0.38), *arc(0.5, 0.65, 0.36, 0.34, -190, 170)]],
+    7: [[(0.28, 0.24), (0.7, 0.22), (0.58, 0.5), (0.44, 0.84)]],
+    8: [[*arc(0.5, 0.34, 0.3, 0.3, 90, -270), *arc(0.5, 0.66, 0.36, 0.34, -90, 270)]],
+    9: [[*arc(0.48, 0.36, 0.34, 0.32, 0, -360), (0.64, 0.5), (0.58, 0.84)]],
+}
+
+
+@pytest.fixture(scope="module")
+def models(digits):
+    """Three small networks of all activations and both losses, trained for a second each."""
+    rows = np.random.default_rng(0).permutation(5000)[:3000]
+    return [trained(name, *VARIANTS[name], digits.take(rows)) for name in VARIANTS]
+
+
+def trained(variant, method, settings, digits):
+    normalization = fit_normalization(digits.images, method)
+    batch = put_batch(CPU, normalization.apply(digits.images), digits.labels)
+    network, rng = make_network(settings, 10, 0, CPU)
+    with Workers(CPU) as workers:
+        list(train(network, settings, batch, batch, rng, workers))
+    return Model(variant, network, normalization, DIGITS, {})
+
+
+@pytest.fixture(scope="module")
+def address(models, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "draw.html"
+    path.write_text(draw_page(models), encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.fixture
+def drawing(page, address):
+    page.goto(address)
+    return page
+
+
+def probabilities(model, images):
+    inputs = model.normalization.apply(images)
+    with Workers(CPU) as workers:
+        return predict_probabilities(model, inputs, workers)
+
+
+def as_text(array):
+    return base64.b64encode(np.ascontiguousarray(array, np.uint8).tobytes()).decode()
+
+
+FROM_TEXT = "const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));"
+
+
+def next_frame(page):
+    """Wait until what was done is drawn: events wait for one frame, the page for the next."""
+    page.evaluate(
+        """async () => {
+            for (let frame = 0; frame < 3; frame++) await new Promise(requestAnimationFrame);
+        }"""
+    )
+
+
+def draw(page, strokes):
+    page.locator("#paper").scroll_into_view_if_needed()
+    frame = page.locator("#paper").bounding_box()
+    for stroke in strokes:
+        for number, (x, y) in enumerate(stroke):
+            page.mouse.move(frame["x"] + x * frame["width"], frame["y"] + y * frame["height"])
+            if number == 0:
+                page.mouse.down()
+        page.mouse.up()
+    next_frame(page)
+
+
+def paper(page):
+    """The paper's pixels, as grey."""
+    png = page.evaluate("document.querySelector('#paper').toDataURL('image/png')")
+    content = io.BytesIO(base64.b64decode(png.partition(",")[2]))
+    return np.asarray(Image.open(content).convert("L"), dtype=np.float64)
+
+
+def seen(page):
+    """The image that the networks see, or None."""
+    pixels = page.evaluate("digits.centered() && [...digits.centered()]")
+    return None if pixels is None else np.array(pixels, np.uint8).reshape(28, 28)
+
+
+def predictions(page):
+    return page.locator(".network .prediction b").all_inner_texts()
+
+
+def farthest(one, other):
+    return np.abs(one.astype(int) - other.astype(int)).max()
+
+
+@pytest.mark.parametrize("names", [DIGITS, FASHION], ids=["digits", "fashion"])
+def test_the_page_fits_a_desk_and_a_hand_without_scrolling_sideways(page, models, tmp_path, names):
+    path = tmp_path / "draw.html"
+    path.write_text(draw_page([replace(model, class_names=names) for model in models]), "utf-8")
+    page.goto(path.as_uri())
+    draw(page, HANDWRITING[3])
+    assert set(predictions(page)) <= set(names)
+    for width in (320, 390, 700, 1000, 1280):
+        page.set_viewport_size({"width": width, "height": 844})
+        for variant in VARIANTS:
+            page.locator("label", has_text=variant).click()
+            next_frame(page)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+        cells = page.locator(".network :is(th, td)")
+        cut = "(cells) => cells.filter((cell) => cell.scrollWidth > cell.clientWidth).length"
+        assert cells.evaluate_all(cut) == 0
+
+
+def test_probabilities_are_those_of_numpy_for_1000_real_images(drawing, models, digits):
+    rows = np.random.default_rng(0).permutation(5000)[3000:4000]
+    images = digits.images[rows]
+    assert drawing.evaluate("digits.variants") == [model.variant for model in models]
+    for model in models:
+        told = drawing.evaluate(
+            f"""([variant, text]) => {{
+                {FROM_TEXT}
+                const images = bytes(text);
+                return Array.from({{ length: images.length / 784 }}, (_, i) =>
+                    [...digits.probabilities(variant, images.subarray(784 * i, 784 * (i + 1)))]);
+            }}""",
+            [model.variant, as_text(images)],
+        )
+        expected = probabilities(model, images)
+        np.testing.assert_allclose(told, expected, atol=1e-5)
+        assert (expected.argmax(axis=1) == digits.labels[rows]).mean() > 0.8
+
+
+def test_digits_anywhere_in_pictures_of_any_size_are_centred_as_python_centres_them(
+    drawing, few_digits
+):
+    rng = np.random.default_rng(0)
+    for image in few_digits.images[:50]:
+        size = int(rng.integers(40, 200)), int(rng.integers(40, 200))
+        digit = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+        height, width = rng.integers(size[::-1], 260)
+        top, left = rng.integers(0, (height - size[1] + 1, width - size[0] + 1))
+        picture = np.zeros((height, width), np.uint8)
+        picture[top : top + size[1], left : left + size[0]] = digit
+        picture = np.clip(picture * 0.8 + rng.integers(0, 12, picture.shape), 0, 255)
+        picture = picture.astype(np.uint8)
+        if rng.random() < 0.5:
+            picture = 255 - picture
+        told = drawing.evaluate(
+            f"""([text, width, height]) => {{
+                {FROM_TEXT}
+                return [...digits.centerDigit(bytes(text), width, height)];
+            }}""",
+            [as_text(picture), int(width), int(height)],
+        )
+        expected = center_digit(picture.astype(np.float64))
+        assert farthest(np.reshape(told, (28, 28)), expected) <= 1  # of 255
+
+
+def test_digits_drawn_by_hand_are_what_numpy_sees_in_the_same_pixels(drawing, models):
+    right = 0
+    for digit, strokes in HANDWRITING.items():
+        if digit:
+            drawing.get_by_role("button", name="Clear").click()
+        draw(drawing, strokes)
+        expected = center_digit(paper(drawing))
+        assert farthest(seen(drawing), expected) <= 1
+        labels = [str(probabilities(model, expected[None]).argmax()) for model in models]
+        assert predictions(drawing) == labels
+        right += labels[0] == str(digit)
+    assert right >= 8
+
+
+def test_bars_show_every_probability_and_the_summary_counts_votes(drawing, models):
+    draw(drawing, HANDWRITING[7])
+    for model in models:
+        card = drawing.locator(".network", has_text=model.variant)
+        shown = card.locator(".share").all_inner_texts()
+        expected = probabilities(model, seen(drawing)[None])[0]
+        shares = [float(text.rstrip("%")) / 100 for text in shown]
+        np.testing.assert_allclose(shares, expected, atol=0.00051)
+        assert card.locator(".best th").inner_text() == str(expected.argmax())
+    votes = predictions(drawing)
+    summary = drawing.locator("#summary").inner_text()
+    if len(set(votes)) == 1:
+        assert summary == f"All 3 networks see {votes[0]}"
+    else:
+        assert summary.startswith(f"{max(map(votes.count, votes))} of 3 networks see ")
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_chosen_networks_layers_light_up(drawing, models, variant):
+    drawing.locator("label", has_text=variant).click()
+    next_frame(drawing)
+    model = next(model for model in models if model.variant == variant)
+    figures = drawing.locator("#layers figure")
+    assert figures.count() == len(model.network.architecture.sizes)
+    lit = "[...document.querySelectorAll('#layers canvas')].map((each) => each.toDataURL())"
+    dark = drawing.evaluate(lit)
+    draw(drawing, HANDWRITING[5])
+    assert all(a != b for a, b in zip(dark, drawing.evaluate(lit), strict=True))
+    x = model.normalization.apply(seen(drawing)[None])
+    threshold = 0.5 if variant == "squares" else 0
+    activate = {"good": lambda x: np.maximum(x, 0), "deep": np.tanh,
+                "squares": lambda x: 1 / (1 + np.exp(-x))}[variant]  # fmt: skip
+    for number, layer in enumerate(model.network.layers[:-1], start=1):
+        x = activate(layer.forward(x)[0])
+        on = f"{(x > threshold).sum()} of {x.size} "
+        assert figures.nth(number).locator(".fact").inner_text().startswith(on)
+        assert on in figures.nth(number).get_by_role("img").get_attribute("aria-label")
+
+
+def pictures(image, folder):
+    """One digit as people have it: dark on light, light on dark, coloured, transparent, turned."""
+    canvas = np.zeros((60, 80), np.uint8)
+    canvas[20:48, 5:33] = image
+    large = Image.fromarray(canvas).resize((640, 480), Image.Resampling.BICUBIC)
+    pixels = np.asarray(large)
+    colour = Image.fromarray(np.stack([255 - pixels, 255 - pixels // 2, 255 - pixels], axis=-1))
+    transparent = Image.new("RGBA", large.size, "navy")
+    transparent.putalpha(large)
+    white = Image.new("RGBA", large.size, "white")
+    white.putalpha(large)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for name, picture, options in (
+        ("dark.png", Image.fromarray(255 - pixels), {}),
+        ("light.jpg", large, {"quality": 95}),
+        ("colour.png", colour, {}),
+        ("transparent.png", transparent, {}),
+        ("white on transparent.png", white, {}),
+        ("turned.jpg", large.rotate(90, expand=True), {"quality": 95, "exif": turned}),
+    ):  # fmt: skip
+        picture.save(folder / name, **options)
+        yield folder / name
+
+
+def test_a_chosen_picture_is_seen_as_predict_sees_it(drawing, few_digits, tmp_path):
+    for path in pictures(few_digits.images[4], tmp_path):
+        drawing.get_by_label("Choose a picture…").set_input_files(path)
+        expect(drawing.get_by_role("button", name="Clear")).to_be_enabled()
+        assert farthest(seen(drawing), read_picture(path)) <= 6, path.name
+        drawing.get_by_role("button", name="Clear").click()
+        next_frame(drawing)
+
+
+def test_a_dropped_picture_gives_way_to_the_first_stroke(drawing, few_digits, tmp_path):
+    *_, path = pictures(few_digits.images[4], tmp_path)
+    dropped = drawing.evaluate_handle(
+        f"""(text) => {{
+            {FROM_TEXT}
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([bytes(text)], "digit.jpg", {{ type: "image/jpeg" }}));
+            return transfer;
+        }}""",
+        base64.b64encode(path.read_bytes()).decode(),
+    )
+    drawing.dispatch_event("main", "drop", {"dataTransfer": dropped})
+    expect(drawing.get_by_role("button", name="Clear")).to_be_enabled()
+    assert farthest(seen(drawing), read_picture(path)) <= 6
+    draw(drawing, HANDWRITING[1])
+    assert farthest(seen(drawing), center_digit(paper(drawing))) <= 1
+    assert len(np.unique(paper(drawing)[:, 0])) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"no picture", "a.png is not a PNG, JPEG or other picture"),
+        (None, "a.png shows nothing: all its pixels are nearly alike"),
+    ],
+)
+def test_a_file_that_shows_nothing_is_told_and_leaves_the_drawing(
+    drawing, tmp_path, content, message
+):
+    path = tmp_path / "a.png"
+    if content is None:
+        Image.new("L", (40, 40), 200).save(path)
+    else:
+        path.write_bytes(content)
+    draw(drawing, HANDWRITING[1])
+    before = seen(drawing)
+    drawing.get_by_label("Choose a picture…").set_input_files(path)
+    expect(drawing.get_by_role("alert")).to_have_text(message)
+    np.testing.assert_array_equal(seen(drawing), before)
+
+
+def test_undo_takes_the_last_stroke_back_and_clear_all(drawing):
+    undo, clear = (drawing.get_by_role("button", name=name) for name in ("Undo", "Clear"))
+    assert undo.is_disabled()
+    assert clear.is_disabled()
+    first, second = HANDWRITING[4]
+    draw(drawing, [first])
+    before = seen(drawing)
+    draw(drawing, [second])
+    assert farthest(seen(drawing), before) > 100
+    undo.click()
+    next_frame(drawing)
+    np.testing.assert_array_equal(seen(drawing), before)
+    clear.click()
+    next_frame(drawing)
+    assert seen(drawing) is None
+    assert predictions(drawing) == ["–"] * 3
+    assert drawing.locator("#summary").inner_text() == "Nothing is drawn yet"
+
+
+def test_keys_alone_draw_and_take_back(drawing):
+    keys = drawing.keyboard
+    keys.press("Tab")
+    keys.press("Tab")
+    assert drawing.evaluate("document.activeElement.id") == "paper"
+    assert drawing.locator("#pen").is_visible()
+    keys.press("ArrowDown")
+    next_frame(drawing)
+    assert seen(drawing) is None  # the pen is up
+    keys.press("Space")
+    for _ in range(22):
+        keys.press("ArrowDown")
+    keys.press("Space")
+    keys.press("ArrowRight")
+    next_frame(drawing)
+    assert predictions(drawing)[0] == "1"
+    keys.press("Space")
+    keys.down("ArrowRight")
+    keys.press("ArrowUp")
+    keys.up("ArrowRight")
+    keys.press("Space")
+    next_frame(drawing)
+    assert farthest(seen(drawing), center_digit(paper(drawing))) <= 1
+    keys.press("Control+z")
+    next_frame(drawing)
+    assert predictions(drawing)[0] == "1"
+    keys.press("Tab")
+    keys.press("Enter")
+    next_frame(drawing)
+    assert seen(drawing) is None
+    assert drawing.evaluate("scrollY") == 0
+
+
+def test_everything_that_takes_focus_has_a_name(drawing):
+    draw(drawing, HANDWRITING[2])
+    session = drawing.context.new_cdp_session(drawing)
+    session.send("Accessibility.enable")
+    nodes = session.send("Accessibility.getFullAXTree")["nodes"]
+    focusable = [
+        (node["role"]["value"], node["name"]["value"])
+        for node in nodes
+        if any(each["name"] == "focusable" for each in node.get("properties", []))
+        and node["role"]["value"] != "RootWebArea"
+    ]
+    assert len(focusable) == 1 + 1 + 3 + 1 + 3  # link, paper, controls, ways to draw, networks
+    assert all(name for _, name in focusable), focusable
+    images = [node["name"]["value"] for node in nodes if node["role"]["value"] == "image"]
+    assert images
+    assert all(images)
+
+
+def test_a_screen_reader_hears_the_summary_once_drawing_rests(drawing):
+    drawing.evaluate(
+        """() => {
+            window.heard = [];
+            const region = document.querySelector("[role=status]");
+            new MutationObserver(() => heard.push(region.textContent))
+                .observe(region, { childList: true, characterData: true, subtree: true });
+        }"""
+    )
+    draw(drawing, HANDWRITING[8])
+    expect(drawing.get_by_role("status")).not_to_be_empty()
+    assert drawing.evaluate("heard") == [drawing.locator("#summary").inner_text()]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_what_is_behind_it(page, address, scheme):
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    page.goto(address)
+    draw(page, HANDWRITING[6])
+    faint = page.evaluate(
+        """() => {
+            const light = (colour) => {
+                const [r, g, b] = colour.match(/[\\d.]+/g).map((v) => {
+                    const c = v / 255;
+                    return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+                });
+                return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+            };
+            const behind = (element) => {
+                const { backgroundColor } = getComputedStyle(element);
+                return backgroundColor === "rgba(0, 0, 0, 0)"
+                    ? behind(element.parentElement) : backgroundColor;
+            };
+            const words = [...document.body.querySelectorAll("*")].filter((element) =>
+                element.checkVisibility() && !element.closest("#hint, template, script") &&
+                [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim()));
+            return words.map((element) => {
+                const [a, b] = [light(getComputedStyle(element).color), light(behind(element))];
+                const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+                return [element.tagName, element.textContent, contrast];
+            }).filter(([, , contrast]) => contrast < 4.5);
+        }"""
+    )
+    assert faint == []
+
+
+def test_names_cannot_break_out_of_the_page(page, models, tmp_path):
+    name = "</script><script>window.broken = true</script><b>&amp;'\""
+    path = tmp_path / "draw.html"
+    path.write_text(draw_page([replace(models[0], variant=name)]), "utf-8")
+    page.goto(path.as_uri())
+    draw(page, HANDWRITING[0])
+    assert page.evaluate("[digits.variants[0], window.broken]") == [name, None]
+    assert page.locator("#inside-name").inner_text() == name
+
+
+def test_the_page_links_back_and_the_same_models_give_the_same_page(drawing, models):
+    assert drawing.get_by_role("link", name="Results").get_attribute("href") == "index.html"
+    assert draw_page(models) == draw_page(models)

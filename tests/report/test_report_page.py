@@ -1,0 +1,531 @@
+"""The report, in a real browser: it shows every result, to every reader, from one file."""
+
+import base64
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from playwright.sync_api import expect
+
+from pipeline.datasets.splitting import fit_normalization, split_stratified
+from pipeline.datasets.tables import Description, Examples, write_examples
+from pipeline.errors import DataError
+from pipeline.files import write_json, write_table
+from pipeline.nn.backend import CPU
+from pipeline.nn.model_file import Model, save_model
+from pipeline.nn.training import make_network
+from pipeline.params import Settings
+from pipeline.report.charts import POINTS, history_rows, kept_epochs
+from pipeline.report.page import FIGURES, ReportContent, Variant, report_page
+from stages.report import main
+from tests.conftest import ROOT
+
+pytest_plugins = ["tests.browser"]
+pytestmark = pytest.mark.xdist_group("browser")
+
+DIGITS = tuple("0123456789")
+FILES = [file for group in FIGURES.values() for file in group]
+MARKUP = """<script>window.harm = 1</script>'"</script><img src=x onerror="window.harm = 1">"""
+VARIANTS = {
+    "wide": {"hidden": [64, 32], "lr": 0.1, "batch_size": "all", "epochs": 400},
+    "squares": {
+        "hidden": [16], "output": "sigmoid", "loss": "mean_squared_error", "lr": 1.0,
+        "batch_size": 20, "epochs": 40, "test_sample": 50,
+    },
+    "quick": {"hidden": [], "lr": 0.5, "momentum": 0.9, "batch_size": 32, "epochs": 3},
+}  # fmt: skip
+# Train, validation and test accuracy, test loss.
+SCORES = {
+    "wide": (1.0, 0.91, 0.93, 0.25), "squares": (0.99, 0.84, 0.85, 0.02),
+    "quick": (1.0, 0.92, 0.9, 0.31),
+}  # fmt: skip
+
+
+def figure(seed=0):
+    """Draw what a figure holds: white paper, a heat map in many shades, some black."""
+    rng = np.random.default_rng(seed)
+    pixels = np.full((700, 1300, 3), 255, np.uint8)
+    pixels[100:280, 60:460] = np.repeat(rng.integers(0, 256, (180, 100, 3)), 4, axis=1)
+    pixels[400:402] = 0
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    return content.getvalue()
+
+
+def params(**others):
+    known = {
+        "source": "embedded", "class_names": list(DIGITS), "validation_size": 40, "test_size": 40,
+    }  # fmt: skip
+    return {
+        "seed": 7, "device": "cpu", "lr": None, "epochs": None, "batch_size": None,
+        "dataset": "mnist-5k", "normalize": "standardize", "datasets": {"mnist-5k": known},
+        "variants": VARIANTS,
+    } | others  # fmt: skip
+
+
+def metrics(scores, variant):
+    train, validation, test, loss = scores
+    sample = {"test_sample_accuracy": 0.86, "test_sample_images": 50} if variant.test_sample else {}
+    return {
+        "train_accuracy": train, "validation_accuracy": validation, "test_accuracy": test,
+        "test_accuracy_low": test - 0.02, "test_accuracy_high": test + 0.02, "test_loss": loss,
+        "test_precision": test, "test_recall": test, "test_f1": test, "parameters": 12345,
+        "train_images": 120, "test_images": 1000,
+    } | sample  # fmt: skip
+
+
+def history(variants):
+    rows = [
+        (name, split, epoch, 2.4 / epoch + 0.1 * late, 1 - 0.9 / epoch - 0.05 * late)
+        for name, variant in variants.items()
+        for late, split in enumerate(("train", "validation"))
+        for epoch in range(1, variant.epochs + 1)
+    ]
+    return pd.DataFrame(rows, columns=["variant", "split", "epoch", "cost", "accuracy"])
+
+
+def predictions(class_names):
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 10
+    said = np.where(rng.random(200) < 0.9, labels, rng.integers(0, 10, 200))
+    names = np.array(class_names)
+    return pd.DataFrame({"label": names[labels], "prediction": names[said]})
+
+
+def splits(few_digits, dataset="mnist-5k", class_names=DIGITS):
+    """Cut 200 real digits into 120, 40 and 40."""
+    rest, test = split_stratified(few_digits, 40, 0, "test_size")
+    train, validation = split_stratified(rest, 40, 0, "validation_size")
+    normalization = fit_normalization(train.images, "standardize")
+    description = Description(dataset, tuple(class_names), "a hand that wrote them")
+    return {
+        name: Examples(normalization.apply(part.images), part.labels, description, normalization)
+        for name, part in (("train", train), ("validation", validation), ("test", test))
+    }
+
+
+@pytest.fixture(scope="module")
+def content(few_digits):
+    chosen = Settings.model_validate(params())
+    return ReportContent(
+        chosen,
+        splits(few_digits),
+        history(chosen.variants),
+        {
+            name: Variant(
+                chosen.variant(name),
+                metrics(SCORES[name], chosen.variant(name)),
+                predictions(DIGITS),
+                {file: figure() for file in (FILES if name == "wide" else ["curves"])},
+                {"handwritten-digits": "0.1.0", "numpy": "2.4.6"},
+            )
+            for name in VARIANTS
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def report(content, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "index.html"
+    path.write_text(report_page(content), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def plain(browser, report):
+    """The report without JavaScript: all but the charts is there to read."""
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(report.as_uri())
+    yield page
+    context.close()
+
+
+def show(page, path, width=1280, scheme="light"):
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=scheme)
+    page.goto(path.as_uri())
+    page.wait_for_function(
+        "document.querySelectorAll('.chart svg').length == "
+        "document.querySelectorAll('.chart').length"
+    )
+    return page
+
+
+def point(page, chart, across, down):
+    """Point at a place in a chart and give the tooltip's text."""
+    box = page.locator(f"[id='{chart}'] svg")
+    box.scroll_into_view_if_needed()
+    place = box.bounding_box()
+    for step in (0, 2):
+        page.mouse.move(
+            place["x"] + across * place["width"] + step, place["y"] + down * place["height"]
+        )
+    return tooltip(page)
+
+
+def tooltip(page):
+    shown = page.locator("#vg-tooltip-element.visible")
+    shown.wait_for()
+    return shown.inner_text()
+
+
+def column(page, heading):
+    """Give a column's cells of the table of results, by variant, as a screen reader says them."""
+    return page.evaluate(
+        """heading => {
+            const [above, below] = document.querySelectorAll(".results thead tr");
+            const names = [];
+            for (const cell of above.cells)
+                if (cell.scope === "colgroup") names.push(...Array(cell.colSpan).fill(null));
+                else names.push(cell.innerText);
+            const rest = [...below.cells].map(cell => cell.innerText);
+            const place = names.map(name => name ?? rest.shift()).indexOf(heading);
+            return Object.fromEntries(
+                [...document.querySelectorAll(".results tbody tr")].map(row => [
+                    row.cells[0].innerText,
+                    row.cells[place].textContent.replace("★", "").trim(),
+                ])
+            );
+        }""",
+        heading,
+    )
+
+
+def test_every_variant_has_its_row_and_its_section_with_all_settings(plain, content):
+    assert plain.locator(".results tbody th").all_inner_texts() == list(VARIANTS)
+    assert plain.locator(".variant h3").all_inner_texts() == list(VARIANTS)
+    for name, variant in content.variants.items():
+        section = plain.locator(f"#variant-{name}")
+        assert section.locator(".settings tbody tr").count() == len(variant.settings.model_dump())
+    assert column(plain, "Layers")["wide"] == "784-64-32-10"
+
+
+def test_what_was_run_is_told(plain):
+    told = plain.locator("#run").inner_text()
+    for fact in ("mnist-5k", "a hand that wrote them", "120 training, 40 validation, 40 test",
+                 "standardize", "7", "cpu", "0.1.0", "2.4.6"):  # fmt: skip
+        assert fact in told
+    assert "of all variants" not in told
+
+
+def test_settings_that_override_every_variants_own_are_named(content):
+    page = report_page(replace(content, settings=Settings.model_validate(params(lr=0.03))))
+    assert "<dt>Learning rate of all variants</dt><dd>0.03</dd>" in page
+    assert page.count("(of all variants)") == len(VARIANTS)
+
+
+def test_the_best_of_each_column_is_marked_in_words(plain):
+    assert column(plain, "Training") == {
+        "wide": "100.00 best", "squares": "99.00", "quick": "100.00 best",
+    }  # fmt: skip
+    assert column(plain, "Validation")["quick"] == "92.00 best"
+    for heading in ("Test", "Precision", "Recall", "F1"):
+        assert column(plain, heading)["wide"] == "93.00 best"
+
+
+def test_a_loss_is_best_only_among_those_of_its_unit(plain):
+    assert column(plain, "Test loss") == {
+        "wide": "0.25 nats best", "squares": "0.02 MSE", "quick": "0.31 nats",
+    }  # fmt: skip
+
+
+def test_the_accuracy_on_the_first_test_images_is_shown_where_there_is_one(plain):
+    assert column(plain, "First test images") == {
+        "wide": "–", "squares": "86.00 of 50", "quick": "–",
+    }  # fmt: skip
+
+
+def test_one_variant_alone_is_the_best_of_nothing(content, report):
+    alone = replace(content, variants={"wide": content.variants["wide"]})
+    assert ">best<" in report.read_text()
+    assert ">best<" not in report_page(alone)
+
+
+def test_the_same_content_gives_the_same_bytes(content, report):
+    assert report_page(replace(content, history=content.history.copy())) == report.read_text()
+
+
+def test_names_are_shown_as_they_are_and_never_run(page, content, few_digits, tmp_path):
+    names = (MARKUP, *DIGITS[1:])
+    strange = replace(
+        content,
+        splits=splits(few_digits, MARKUP, names),
+        history=content.history.replace({"variant": {"wide": MARKUP}}),
+        variants={
+            MARKUP: replace(content.variants["wide"], predictions=predictions(names)),
+            "quick": replace(content.variants["quick"], predictions=predictions(names)),
+        },
+    )
+    path = tmp_path / "index.html"
+    path.write_text(report_page(strange), encoding="utf-8")
+    show(page, path)
+    expect(page.locator("h1")).to_contain_text(MARKUP)
+    assert page.locator(".results tbody th").all_inner_texts() == [MARKUP, "quick"]
+    assert page.locator(".samples tbody th").first.inner_text() == MARKUP
+    page.locator("#accuracies .mark-symbol path").first.hover()
+    assert MARKUP in tooltip(page)
+    page.locator("#confusion-quick .mark-rect path[aria-label*=script]").first.hover(force=True)
+    assert MARKUP in tooltip(page)
+    assert MARKUP in point(page, "together-accuracy", 0.9, 0.3)
+    assert page.evaluate("window.harm") is None
+
+
+def test_six_variants_with_twelve_large_figures_stay_under_8_megabytes(content):
+    large = {file: figure(seed) for seed, file in enumerate(FILES)}
+    assert 6 * sum(map(len, large.values())) * 4 / 3 > 8e6  # as they are, in base 64
+    many = {
+        f"{name}-{copy}": replace(variant, figures=large)
+        for name, variant in content.variants.items()
+        for copy in range(2)
+    }
+    old = content.history
+    table = pd.concat(old.assign(variant=old["variant"] + f"-{copy}") for copy in range(2))
+    page = report_page(replace(content, history=table, variants=many))
+    assert page.count("data:image/png") == 6 * len(FILES) + 3 * len(DIGITS)
+    assert len(page.encode()) < 8e6
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_it_opens_from_disk_and_fits_the_screen(page, report, width, scheme):
+    show(page, report, width, scheme)
+    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    for chart in page.locator(".chart svg").all():
+        assert chart.bounding_box()["width"] <= width
+
+
+def test_it_may_not_ask_the_network_for_anything(plain):
+    policy = plain.locator("meta[http-equiv=Content-Security-Policy]").get_attribute("content")
+    assert "default-src 'none'" in policy
+    assert "eval" not in policy
+
+
+def test_pointing_at_a_curve_tells_variant_epoch_and_values(page, report, content):
+    show(page, report)
+    said = point(page, "together-accuracy", 0.97, 0.3)
+    table = content.history[content.history["variant"] == "wide"]
+    epoch = int(re.search(r"epoch\s+(\d+)", said).group(1))
+    assert re.search(r"variant\s+wide", said)
+    for split, name in (("train", "training"), ("validation", "validation")):
+        row = table[(table["epoch"] == epoch) & (table["split"] == split)].iloc[0]
+        assert re.search(rf"{name} accuracy\s+{row['accuracy']:.2%}", said)
+    said = point(page, "cost-squares", 0.6, 0.5)
+    assert re.search(r"variant\s+squares", said)
+    assert re.search(r"validation mean squared error\s+0\.\d+", said)
+
+
+def test_pointing_at_the_confusion_matrix_tells_counts_even_of_pairs_that_never_occur(
+    page, report, content
+):
+    show(page, report)
+    cells = page.locator("#confusion-wide .mark-rect path")
+    assert cells.count() == 100
+    pairs = content.variants["wide"].predictions.value_counts(["label", "prediction"])
+    for true, said in (("3", "3"), ("0", "1")):
+        page.locator(
+            f"#confusion-wide .mark-rect path[aria-label*=' true class: {true}; "
+            f"predicted class: {said};']"
+        ).hover(force=True)
+        count = pairs.get((true, said), 0)
+        assert re.search(rf"{true}\s+predicted class\s+{said}\s+images\s+{count}\s", tooltip(page))
+
+
+def test_training_curves_are_a_choice_away(page, report):
+    show(page, report)
+    line = page.locator("#together-accuracy svg .mark-line path").first
+    before = line.get_attribute("d")
+    page.locator("#together-accuracy").get_by_role("radio", name="training").check()
+    page.wait_for_function(
+        "before => document.querySelector('#together-accuracy svg .mark-line path')"
+        ".getAttribute('d') !== before",
+        arg=before,
+    )
+
+
+def test_every_table_has_a_caption_and_every_heading_a_scope(plain):
+    assert plain.locator("table").count() == plain.locator("table > caption").count() > 3
+    assert plain.locator("th:not([scope])").count() == 0
+    assert plain.locator("tbody tr:not(:has(th[scope=row]))").count() == 0
+
+
+def test_every_picture_and_chart_is_described(page, report):
+    show(page, report)
+    alts = page.locator("img").evaluate_all("all => all.map(image => image.alt)")
+    assert len(alts) == len(FILES) + 2 + 3 * len(DIGITS)
+    assert all(alts)
+    described = page.locator(".chart").evaluate_all(
+        "all => all.map(chart => chart.getAttribute('aria-label'))"
+    )
+    assert all(described)
+
+
+def test_headings_are_in_order(plain):
+    levels = plain.locator("h1, h2, h3, h4, h5, h6").evaluate_all(
+        "all => all.map(heading => Number(heading.tagName[1]))"
+    )
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in pairwise(levels))
+
+
+def test_every_link_within_the_page_leads_somewhere(plain):
+    missing = plain.locator("a[href^='#']").evaluate_all(
+        "all => all.map(link => link.hash.slice(1)).filter(id => !document.getElementById(id))"
+    )
+    assert missing == []
+    assert plain.locator("a[href='draw.html']").count() >= 1
+
+
+def luminance(colour):
+    """WCAG's relative luminance of `#rrggbb`."""
+    parts = np.array([int(colour[place : place + 2], 16) for place in (1, 3, 5)]) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_in_light_and_in_dark(page, report, scheme):
+    show(page, report, scheme=scheme)
+
+    def colour(name):
+        return page.evaluate(
+            "name => getComputedStyle(document.documentElement).getPropertyValue(name).trim()",
+            f"--{name}",
+        )
+
+    paper = luminance(colour("paper"))
+    assert (paper < 0.5) == (scheme == "dark")
+    for name in ("ink", "muted", "link", "mark"):
+        low, high = sorted((paper, luminance(colour(name))))
+        assert (high + 0.05) / (low + 0.05) >= 4.5
+    label = page.locator("#counts svg .role-axis-label text").first
+    assert label.evaluate("text => getComputedStyle(text).fill") == page.evaluate(
+        "getComputedStyle(document.querySelector('figcaption')).color"
+    )
+
+
+def test_known_figures_come_in_reading_order_and_others_by_name(content):
+    figures = {"my_own": figure(), "norms": figure(), "architecture": figure()}
+    variant = replace(content.variants["wide"], figures=figures)
+    page = report_page(replace(content, variants={"wide": variant}))
+    titles = re.findall(r"<summary><h4>(.*?)</h4>", page)
+    assert titles == ["One image through the network", "How it learned", "Other figures"]
+    assert page.index("The network, layer by layer.") < page.index(">My own</figcaption>")
+
+
+def test_a_figure_that_is_no_picture_is_named(content):
+    variant = replace(content.variants["wide"], figures={"norms": b"nothing"})
+    with pytest.raises(DataError, match="norms"):
+        report_page(replace(content, variants={"wide": variant}))
+
+
+def test_samples_are_the_first_images_of_each_class_as_they_came(content, report, few_digits):
+    uris = re.findall(
+        r'<img src="data:image/png;base64,([^"]+)"[^>]*alt="(\w+) images of class (\d)"',
+        report.read_text(),
+    )
+    pictures = {
+        (split, int(digit)): np.asarray(Image.open(io.BytesIO(base64.b64decode(uri))))
+        for uri, split, digit in uris
+    }
+    assert len(pictures) == 30
+    train = content.splits["train"]
+    brightness = train.normalization.undo(train.inputs[train.labels == 3][0]).reshape(28, 28)
+    shown = pictures["Training", 3][:, :28, 0]
+    assert np.abs(shown - 255 * brightness).max() < 0.51
+    assert any((shown == image).all() for image in few_digits.images)
+
+
+def test_each_split_is_counted_class_by_class(plain, content):
+    rows = plain.locator(".samples tbody tr").all()
+    for digit, row in enumerate(rows):
+        assert row.locator(".count").all_inner_texts() == [
+            str((part.labels == digit).sum()) for part in content.splits.values()
+        ]
+
+
+@given(st.integers(1, 5000))
+def test_a_thinned_curve_keeps_its_ends_and_its_order(count):
+    kept = kept_epochs(count)
+    assert (kept[0], kept[-1]) == (0, count - 1)
+    assert len(kept) <= POINTS
+    assert kept == sorted(set(kept))
+
+
+def test_a_curves_points_are_those_of_the_history(content):
+    rows = history_rows(content.history)
+    assert [row["epoch"] for row in rows if row["variant"] == "quick"] == [1, 2, 3]
+    table = content.history.set_index(["variant", "epoch", "split"])
+    for row in rows:
+        for split in ("train", "validation"):
+            there = table.loc[row["variant"], row["epoch"], split]
+            assert (row[f"{split}_cost"], row[f"{split}_accuracy"]) == tuple(there)
+
+
+@pytest.fixture
+def results(tmp_path, content, monkeypatch):
+    """A folder with all that the stage reads, as the working directory."""
+    chosen = content.settings
+    (tmp_path / "params.yaml").write_text(json.dumps(params()))
+    for name, examples in content.splits.items():
+        write_examples(tmp_path / f"data/splits/{name}.parquet", examples)
+    for name in VARIANTS:
+        network, _ = make_network(chosen.variant(name), 10, 0, CPU)
+        model = Model(name, network, content.splits["train"].normalization, DIGITS, {})
+        save_model(tmp_path / f"models/{name}.npz", model)
+        (tmp_path / f"plots/figures/{name}").mkdir(parents=True)
+        (tmp_path / f"plots/figures/{name}/curves.png").write_bytes(figure())
+        write_table(tmp_path / f"plots/predictions/{name}.csv", content.variants[name].predictions)
+    write_table(tmp_path / "plots/history.csv", content.history)
+    summary = {name: dict(variant.metrics) for name, variant in content.variants.items()}
+    write_json(tmp_path / "metrics/summary.json", summary | {"gone": summary["wide"]})
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_stage_writes_both_pages_of_the_variants_in_params_the_same_in_every_run(results):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "1"}
+    subprocess.run([sys.executable, "-m", "stages.report"], env=environment, check=True)
+    page = (results / "report/index.html").read_text()
+    assert page.count('class="variant"') == len(VARIANTS)
+    assert "gone" not in page.split("</main>")[0]
+    assert "Draw" in (results / "report/draw.html").read_text()
+    result = CliRunner().invoke(main)
+    assert result.exit_code == 0
+    assert (results / "report/index.html").read_text() == page
+
+
+@pytest.mark.parametrize(
+    "missing",
+    ["metrics/summary.json", "plots/history.csv", "plots/predictions/wide.csv",
+     "plots/figures/wide/curves.png", "models/wide.npz", "data/splits/test.parquet"],
+)  # fmt: skip
+def test_a_missing_file_is_one_line_and_no_page(results, missing):
+    (results / missing).unlink()
+    result = CliRunner().invoke(main)
+    assert result.exit_code == 1
+    assert re.fullmatch(r"Error: [^\n]+\n", result.stderr)
+    assert str(Path(missing).parent) in result.stderr
+    assert not (results / "report").exists()
+
+
+def test_a_variant_without_metrics_is_one_line(results):
+    write_json(results / "metrics/summary.json", {})
+    result = CliRunner().invoke(main)
+    assert result.stderr == (
+        "Error: metrics/summary.json has no wide; `dvc repro` brings it up to date\n"
+    )

@@ -1,0 +1,129 @@
+"""Files and folders are whole or absent, whatever goes wrong while they are written."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import DataError, PipelineError
+from pipeline.files import copy_file, read_json, read_table, whole_file, whole_folder, write_json
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def fail_with(error, _done):
+    raise error
+
+
+def test_a_file_appears_when_its_block_ends_and_replaces_the_older_one(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    for content in ("one", "two"):
+        with whole_file(path) as temporary:
+            temporary.write_text(content)
+            assert path.exists() == (content == "two")
+        assert path.read_text() == content
+    assert names(path.parent) == ["a.txt"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failed_block_leaves_the_older_file_and_nothing_else(tmp_path, error):
+    path = tmp_path / "a.txt"
+    path.write_text("older")
+    with pytest.raises(error), whole_file(path) as temporary:
+        fail_with(error, temporary.write_text("half"))
+    assert path.read_text() == "older"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_folder_replaces_the_older_one_as_a_whole(tmp_path):
+    path = tmp_path / "a"
+    for name in ("one", "two"):
+        with whole_folder(path) as temporary:
+            (temporary / name).write_text(name)
+        assert names(path) == [name]
+    assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failed_block_leaves_the_older_folder_and_nothing_else(tmp_path, error):
+    path = tmp_path / "a"
+    path.mkdir()
+    (path / "older").touch()
+    with pytest.raises(error), whole_folder(path) as temporary:
+        fail_with(error, (temporary / "half").touch())
+    assert names(path) == ["older"]
+    assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), KeyboardInterrupt()])
+def test_an_interruption_between_the_two_renames_puts_the_older_folder_back(
+    tmp_path, monkeypatch, error
+):
+    path = tmp_path / "a"
+    path.mkdir()
+    (path / "older").touch()
+    rename = Path.rename
+
+    def fail_to_put_the_new_one_there(self, target):
+        if (self / "new").exists():
+            raise error
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail_to_put_the_new_one_there)
+    with pytest.raises((PipelineError, KeyboardInterrupt)), whole_folder(path) as temporary:
+        (temporary / "new").touch()
+    assert names(path) == ["older"]
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_file_that_cannot_be_written_is_named_in_one_line(tmp_path):
+    (tmp_path / "a").write_text("a file where a folder should be")
+    for whole in (whole_file, whole_folder):
+        with pytest.raises(PipelineError) as refused, whole(tmp_path / "a" / "b"):
+            pass
+        assert str(refused.value).startswith(str(tmp_path / "a"))
+        assert "\n" not in str(refused.value)
+
+
+def test_another_file_that_cannot_be_read_is_the_one_that_is_named(tmp_path):
+    with pytest.raises(PipelineError) as refused, whole_file(tmp_path / "a"):
+        (tmp_path / "gone").read_text()
+    assert str(refused.value) == f"{tmp_path / 'gone'}: No such file or directory"
+
+
+def test_a_full_disk_is_told_of_the_file_that_was_written(tmp_path):
+    with pytest.raises(PipelineError) as refused, whole_file(tmp_path / "a"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert str(refused.value) == f"{tmp_path / 'a'} cannot be written: No space left on device"
+    assert names(tmp_path) == []
+
+
+def test_json_refuses_numbers_that_are_not_finite_and_keeps_the_older_file(tmp_path):
+    write_json(tmp_path / "a.json", {"b": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"b": float("nan")})
+    assert read_json(tmp_path / "a.json") == {"b": 1}
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"), [("{", "is not JSON"), ("[]", "must hold a JSON object, got list")]
+)
+def test_what_is_not_a_json_object_is_refused_with_its_name(tmp_path, content, rule):
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(DataError, match=rule) as refused:
+        read_json(tmp_path / "a.json")
+    assert "a.json" in str(refused.value)
+
+
+def test_missing_files_are_refused_with_their_names(tmp_path):
+    for read in (read_json, read_table, lambda path: copy_file(path, tmp_path / "b")):
+        with pytest.raises(DataError, match="gone"):
+            read(tmp_path / "gone")
+
+
+def test_an_empty_file_is_no_table(tmp_path):
+    (tmp_path / "a.csv").touch()
+    with pytest.raises(DataError, match="is not a CSV table"):
+        read_table(tmp_path / "a.csv")
