@@ -108,10 +108,13 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(temporary, index=False, float_format="%.6g")
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV table. Raises DataError if the file is missing or no table."""
+def read_table(path: Path, text: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Read a CSV table, columns `text` as text, even where that looks like a number or like NA.
+
+    Raises DataError if the file is missing or no table.
+    """
     try:
-        return pd.read_csv(path)
+        return pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:

@@ -8,7 +8,7 @@ import io
 import json
 import zipfile
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,17 @@ _DESCRIPTION_LIMIT = 1 << 20
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold: no clock in the file
 
 
+def installed_versions() -> dict[str, str]:
+    """Give the versions of what makes a model here: this project and NumPy."""
+    return {name: version(name) for name in ("handwritten-digits", "numpy")}
+
+
 @dataclass(frozen=True)
 class Model:
     """A network and what is needed to use it on a picture and to know where it came from.
 
     training: the settings that trained it, with seed, dataset, source and number of images.
+    versions: of the packages that made it, by name.
     """
 
     variant: str
@@ -42,6 +48,7 @@ class Model:
     normalization: Normalization
     class_names: tuple[str, ...]
     training: dict[str, Any]
+    versions: dict[str, str] = field(default_factory=installed_versions)
 
 
 def save_model(path: Path, model: Model) -> None:
@@ -53,7 +60,7 @@ def save_model(path: Path, model: Model) -> None:
         "normalization": asdict(model.normalization),
         "class_names": model.class_names,
         "training": model.training,
-        "versions": {name: version(name) for name in ("handwritten-digits", "numpy")},
+        "versions": model.versions,
     }
     with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         archive.writestr(_entry(_DESCRIPTION), json.dumps(description, indent=2) + "\n")
@@ -87,6 +94,7 @@ def _load(path: Path, archive: zipfile.ZipFile, device: Device) -> Model:
         normalization = Normalization(**description["normalization"])
         class_names = tuple(str(name) for name in description["class_names"])
         variant, training = str(description["variant"]), dict(description["training"])
+        versions = {str(name): str(of) for name, of in description["versions"].items()}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(f"{path} has a {_DESCRIPTION} that does not fit: {error!r}") from error
     _check(path, architecture, normalization, class_names)
@@ -94,7 +102,8 @@ def _load(path: Path, archive: zipfile.ZipFile, device: Device) -> Model:
         name: device.put(_read_array(path, archive, name, shape))
         for name, shape in architecture.parameter_shapes().items()
     }
-    return Model(variant, Network(architecture, parameters), normalization, class_names, training)
+    network = Network(architecture, parameters)
+    return Model(variant, network, normalization, class_names, training, versions)
 
 
 def _check(

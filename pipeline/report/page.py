@@ -3,7 +3,6 @@
 import base64
 import io
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,7 +23,6 @@ from pipeline.report import charts
 
 SAMPLES = 8
 """Images shown of each class and split."""
-COLOURS = 256
 """Colours kept of a figure: as good to look at, and a third of the size."""
 
 UNITS = {"cross_entropy": "nats", "mean_squared_error": "MSE"}
@@ -302,10 +300,7 @@ def _figures(name: str, variant: Variant) -> dict[str, list[tuple[str, str, Pict
         for file in sorted(variant.figures)
         if file not in known
     }
-    with ThreadPoolExecutor() as threads:  # Pillow works outside Python's lock
-        pictures = dict(
-            zip(variant.figures, threads.map(_reduced, variant.figures.items()), strict=True)
-        )
+    pictures = {file: _embedded(file, png) for file, png in variant.figures.items()}
     groups = {
         title: [
             (caption, f"{name}: {seen}", pictures[file])
@@ -317,26 +312,20 @@ def _figures(name: str, variant: Variant) -> dict[str, list[tuple[str, str, Pict
     return {title: figures for title, figures in groups.items() if figures}
 
 
-def _reduced(figure: tuple[str, bytes]) -> Picture:
-    """Keep COLOURS colours of a figure, chosen by counting alone: the same on every machine."""
-    name, png = figure
+def _embedded(name: str, png: bytes) -> Picture:
     try:
-        image = Image.open(io.BytesIO(png)).convert("RGB")
+        with Image.open(io.BytesIO(png)) as image:
+            width, height = image.size
     except OSError as error:
         raise DataError(f"the figure {name} is not a picture: {error}") from error
-    image = image.quantize(COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    palette = np.array(image.getpalette() or []).reshape(-1, 3)
-    # Each colour is the mean of those it stands for; paper among pale tints stays white paper.
-    palette[palette.min(axis=1) >= 240] = 255
-    image.putpalette(palette.ravel().tolist())
-    return _picture(image)
+    data = base64.b64encode(png).decode()
+    return Picture(f"data:image/png;base64,{data}", width, height)
 
 
 def _picture(image: Image.Image) -> Picture:
     content = io.BytesIO()
     image.save(content, "PNG")
-    data = base64.b64encode(content.getvalue()).decode()
-    return Picture(f"data:image/png;base64,{data}", image.width, image.height)
+    return _embedded("of samples", content.getvalue())
 
 
 @cache

@@ -149,6 +149,21 @@ def test_the_same_model_gives_the_same_bytes(drawn, tmp_path):
     assert written[0] == written[1]
 
 
+def test_six_variants_figures_fit_into_a_report_of_8_megabytes(tmp_path, test_set):
+    model = model_of([256, 128], DIGITS, "cross_entropy")
+    test = test_set(DIGITS)
+    with Workers(CPU, 1) as workers:
+        probabilities = predict_probabilities(model, test.inputs, workers)
+    figures = variant_figures(
+        model, test, probabilities, history_of(), norms_of(3), np.random.default_rng(0)
+    )
+    for name, figure in figures.items():
+        save_png(figure, tmp_path / f"{name}.png")
+    size = sum(path.stat().st_size for path in tmp_path.iterdir())
+    embedded = 6 * size * 4 / 3  # in base 64
+    assert embedded < 6e6  # the rest is for charts and their script
+
+
 @pytest.mark.parametrize("sizes", [(784, 10), (784, 107, 26, 10), (784, 3, 300, 9, 12, 10)])
 def test_an_architecture_tells_true_sizes_and_counts_whatever_it_draws(sizes):
     architecture = Architecture(sizes, "tanh", "softmax", "cross_entropy")
