@@ -7,11 +7,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import DataError, PipelineError
+
+if TYPE_CHECKING:  # pandas takes 0.2 s to import, and most stages read no table
+    import pandas as pd
 
 
 @contextmanager
@@ -102,17 +103,19 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
+def write_table(path: Path, table: "pd.DataFrame") -> None:
     """Write a table as CSV, numbers with six significant digits."""
     with whole_file(path) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
 
 
-def read_table(path: Path, text: tuple[str, ...] = ()) -> pd.DataFrame:
+def read_table(path: Path, text: tuple[str, ...] = ()) -> "pd.DataFrame":
     """Read a CSV table, columns `text` as text, even where that looks like a number or like NA.
 
     Raises DataError if the file is missing or no table.
     """
+    import pandas as pd
+
     try:
         return pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False)
     except OSError as error:

@@ -24,13 +24,13 @@ COMMANDS = [
     if command
 ]
 SETUP = ("git clone", "cd ", "make", "source ", "pip install")
-VARIANTS = ("small_batch", "tiny", "two_hidden")
+VARIANTS = ("tiny", "two_hidden")
 NETWORK = "dataset=fashion-mnist"
 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    """The working tree in a git repository of its own, with three variants and 2 epochs."""
+    """The working tree in a git repository of its own, with two variants and 2 epochs."""
     folder = tmp_path_factory.mktemp("clone")
     tracked = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -87,8 +87,8 @@ def test_every_command_of_the_readme_works_in_its_order_and_runs_the_stages_it_s
         for line in shown:
             if line.startswith(("Running stage", "Error: ")):
                 assert line in result.stdout + result.stderr, command
-        if "Running" in command:
-            assert result.stdout.splitlines() == shown
+        if "Running" in command:  # DVC chooses the order of stages that do not need each other
+            assert sorted(result.stdout.splitlines()) == sorted(shown), command
         if refused:
             assert result.returncode != 0
             assert result.stderr.count("Error: ") == 1
@@ -113,7 +113,7 @@ def test_every_command_of_the_readme_works_in_its_order_and_runs_the_stages_it_s
             wait_for_queue(clone)
         if command.startswith("dvc exp show"):
             shown_rates = re.findall(r"([\d.]+) *\|$", result.stdout, re.MULTILINE)
-            assert {"0.03", "0.3", "1"} <= set(shown_rates)
+            assert {"0.03", "0.3"} <= set(shown_rates)
 
 
 def model_bytes(folder):
