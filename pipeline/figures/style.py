@@ -73,4 +73,4 @@ def save_png(figure: Figure, path: Path) -> None:
     # The octree rounds white to 254; paper stays white.
     small.putpalette([255 if value == 254 else value for value in small.getpalette() or []])
     with whole_file(path) as temporary:
-        small.save(temporary, format="PNG", optimize=True)
+        small.save(temporary, format="PNG")
