@@ -30,13 +30,27 @@ def draw_image(ax: Axes, inputs: Array, normalization: Normalization) -> None:
 
 def draw_probabilities(ax: Axes, inspection: Inspection, class_names: tuple[str, ...]) -> None:
     """Draw a bar a class with its percentage; the true class in green, a wrong one in red."""
-    rows = np.arange(len(class_names))
     colours = [PALE] * len(class_names)
     colours[inspection.predicted] = RED
     colours[inspection.label] = GREEN
-    ax.barh(rows, inspection.probabilities, color=colours)
+    _draw_class_bars(ax, inspection.probabilities, colours, class_names)
     for row, probability in enumerate(inspection.probabilities):
         ax.text(probability + 0.02, row, f"{probability:.1%}", va="center", fontsize=8, color=INK)
+    ax.set_title(f"says {class_names[inspection.predicted]}")
+
+
+def draw_truth(ax: Axes, inspection: Inspection, class_names: tuple[str, ...]) -> None:
+    """Draw what the probabilities should be: all of it on the true class."""
+    truth = np.arange(len(class_names)) == inspection.label
+    _draw_class_bars(ax, truth, [GREEN if true else PALE for true in truth], class_names)
+    ax.set_title(f"is {class_names[inspection.label]}, cost {inspection.cost:.3g}")
+
+
+def _draw_class_bars(
+    ax: Axes, shares: Array, colours: list[str], class_names: tuple[str, ...]
+) -> None:
+    rows = np.arange(len(class_names))
+    ax.barh(rows, shares, color=colours)
     ax.set_yticks(rows, class_names)
     ax.set(xlim=(0, 1.2), xticks=[0, 0.5, 1], xticklabels=["0 %", "50 %", "100 %"])
     ax.invert_yaxis()
@@ -96,13 +110,9 @@ def forward_figure(
     with style():
         figure, head, rows = _frame(inspection, title)
         parts = head.subgridspec(1, 3, width_ratios=[1, 2.2, 1.6])
-        ax = figure.add_subplot(parts[0])
-        draw_image(ax, inspection.inputs, normalization)
-        ax.set_title("input, 28×28")
+        _draw_input(figure.add_subplot(parts[0]), inspection, normalization)
         draw_receptive_fields(figure.add_subplot(parts[1]), inspection.layers[0].weight)
-        ax = figure.add_subplot(parts[2])
-        draw_probabilities(ax, inspection, class_names)
-        ax.set_title(f"says {class_names[inspection.predicted]}")
+        draw_probabilities(figure.add_subplot(parts[2]), inspection, class_names)
         for number, (row, layer) in enumerate(zip(rows, inspection.layers, strict=True), start=1):
             left, middle, right = _row_axes(figure, row)
             draw_weights(left, layer.weight)
@@ -121,19 +131,9 @@ def backward_figure(
     with style():
         figure, head, rows = _frame(inspection, title)
         parts = head.subgridspec(1, 3, width_ratios=[1, 1.9, 1.9])
-        ax = figure.add_subplot(parts[0])
-        draw_image(ax, inspection.inputs, normalization)
-        ax.set_title("input, 28×28")
-        ax = figure.add_subplot(parts[1])
-        draw_probabilities(ax, inspection, class_names)
-        ax.set_title(f"says {class_names[inspection.predicted]}")
-        ax = figure.add_subplot(parts[2])
-        truth = np.arange(len(class_names)) == inspection.label
-        ax.barh(np.arange(len(class_names)), truth, color=[GREEN if t else PALE for t in truth])
-        ax.set_yticks(np.arange(len(class_names)), class_names)
-        ax.set(xlim=(0, 1.2), xticks=[0, 0.5, 1], xticklabels=["0 %", "50 %", "100 %"])
-        ax.invert_yaxis()
-        ax.set_title(f"is {class_names[inspection.label]}, cost {inspection.cost:.3g}")
+        _draw_input(figure.add_subplot(parts[0]), inspection, normalization)
+        draw_probabilities(figure.add_subplot(parts[1]), inspection, class_names)
+        draw_truth(figure.add_subplot(parts[2]), inspection, class_names)
         for number, (row, layer) in enumerate(zip(rows, inspection.layers, strict=True), start=1):
             left, middle, right = _row_axes(figure, row)
             draw_weights(left, layer.weight_gradient)
@@ -165,6 +165,11 @@ def passes_figures(inspection: Inspection, model: Model, title: str) -> dict[str
         "backward": backward_figure(inspection, classes, normalization, f"{title}: backward pass"),
         "update": update_figure(inspection, f"{title}: one step along its gradient"),
     }
+
+
+def _draw_input(ax: Axes, inspection: Inspection, normalization: Normalization) -> None:
+    draw_image(ax, inspection.inputs, normalization)
+    ax.set_title("input, 28×28")
 
 
 def _draw_update(row: Array, layer: LayerInspection, number: int) -> None:
