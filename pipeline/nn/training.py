@@ -26,6 +26,19 @@ class Batch:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def batches(self, size: int, rng: np.random.Generator) -> Iterator["Batch"]:
+        """Yield all examples once, in batches of `size` (the last may be smaller), shuffled anew.
+
+        A single batch is given as it is: the order of its examples means nothing.
+        """
+        if size >= len(self):
+            yield self
+            return
+        order = rng.permutation(len(self))
+        for start in range(0, len(self), size):
+            rows = order[start : start + size]
+            yield Batch(self.inputs[rows], self.labels[rows])
+
 
 @dataclass(frozen=True)
 class Score:
@@ -109,7 +122,7 @@ def train(
     size = len(training) if settings.batch_size == "all" else settings.batch_size
     for epoch in range(1, settings.epochs + 1):
         cost, correct = 0.0, 0
-        for batch in _batches(training, size, rng):
+        for batch in training.batches(size, rng):
             batch_cost, batch_correct, gradients = batch_gradients(network, batch, workers)
             with _quiet():
                 optimizer.step(network.parameters, clip(gradients))
@@ -173,16 +186,6 @@ def score(network: Network, batch: Batch, workers: Workers) -> Score:
         cost += tile_cost
         correct += tile_correct
     return Score(float(cost) / len(batch), float(correct) / len(batch))
-
-
-def _batches(data: Batch, size: int, rng: np.random.Generator) -> Iterator[Batch]:
-    if size >= len(data):
-        yield data
-        return
-    order = rng.permutation(len(data))
-    for start in range(0, len(data), size):
-        rows = order[start : start + size]
-        yield Batch(data.inputs[rows], data.labels[rows])
 
 
 def _weight_norms(arrays: Gradients) -> tuple[float, ...]:
