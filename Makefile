@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all setup report test lint format lock
+.PHONY: all setup report test slow lint format lock
 
 all: setup
 	dvc repro
@@ -33,6 +33,10 @@ setup: .venv/installed
 
 test: setup
 	pytest -n 2 --dist loadgroup
+
+# Tests that start clusters and servers, or repeat things many times.
+slow: setup
+	pytest -m slow
 
 lint: setup
 	ruff check .
