@@ -11,11 +11,12 @@ from pipeline.datasets.tables import Examples, read_examples
 from pipeline.errors import DataError, SettingsError
 from pipeline.files import read_json
 from pipeline.nn.backend import CPU, Array, find_device
+from pipeline.nn.batches import put_batch
 from pipeline.nn.inspection import Inspection, inspect
 from pipeline.nn.model_file import Model, load_model
 from pipeline.nn.parallel import Workers
 from pipeline.nn.prediction import check_fits, predict_probabilities
-from pipeline.nn.training import make_network, put_batch, score, train
+from pipeline.nn.training import make_network, score, train
 from pipeline.params import read_params
 
 SPLITS = Path("data/splits")

@@ -9,10 +9,11 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from pipeline.datasets.tables import Examples
 from pipeline.nn.backend import Device
+from pipeline.nn.batches import put_batch
 from pipeline.nn.model_file import Model
 from pipeline.nn.parallel import Workers
 from pipeline.nn.prediction import check_fits, predict_probabilities
-from pipeline.nn.training import put_batch, score
+from pipeline.nn.training import score
 
 DIGITS = 6
 """Decimals kept in metrics: finer than one image in 60,000."""

@@ -10,10 +10,12 @@ from pipeline.datasets.tables import read_examples
 from pipeline.errors import TrainingError
 from pipeline.files import write_table
 from pipeline.nn.backend import find_device
+from pipeline.nn.batches import put_batch
 from pipeline.nn.model_file import Model, save_model
 from pipeline.nn.parallel import Workers
-from pipeline.nn.training import EpochReport, make_network, put_batch, train
+from pipeline.nn.training import EpochReport, make_network, train
 from pipeline.params import read_params
+from pipeline.processor import is_native
 from pipeline.progress import show_progress
 
 SPLITS = Path("data/splits")
@@ -31,7 +33,8 @@ def main(variant: str) -> None:
     device = find_device(settings.device)
     examples = read_examples(SPLITS / "train.parquet").first(chosen.train_limit)
     validation = read_examples(SPLITS / "validation.parquet")
-    click.echo(f"{variant}: {len(examples)} images on {device.name}")
+    kernels = ", this processor's own kernels" if is_native() else ""
+    click.echo(f"{variant}: {len(examples)} images on {device.name}{kernels}")
     if chosen.train_limit and len(examples) < chosen.train_limit:
         click.echo(f"{variant}: train_limit is {chosen.train_limit}; these are all there are")
     classes = examples.description.class_names

@@ -11,9 +11,10 @@ from PIL import Image
 from pipeline.datasets.splitting import Normalization
 from pipeline.datasets.tables import Description, Examples, write_examples
 from pipeline.nn.backend import CPU
+from pipeline.nn.batches import put_batch
 from pipeline.nn.model_file import Model, save_model
 from pipeline.nn.parallel import Workers
-from pipeline.nn.training import make_network, put_batch, train
+from pipeline.nn.training import make_network, train
 from pipeline.params import VariantSettings
 
 DIGITS = tuple("0123456789")

@@ -62,6 +62,24 @@ def test_numpy_and_openblas_run_the_pinned_kernels():
     assert (blas["architecture"], blas["num_threads"]) == ("Haswell", 1)
 
 
+@needs_x86
+def test_native_kernels_are_the_users_choice():
+    portable = product(PROCESSORS["Zen, two threads"], pinned=True)
+    own = {**PROCESSORS["Nehalem"], "OPENBLAS_NUM_THREADS": "1"}
+    native = {**own, processor.CHOICE: "native"}
+    assert product(native, pinned=True) == product(own, pinned=False) != portable
+
+
+def test_a_choice_of_kernels_that_is_none_gets_one_line():
+    run = subprocess.run(
+        [sys.executable, "-m", "pipeline", "results"],
+        cwd=ROOT, env={**os.environ, processor.CHOICE: "fast"}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert run.returncode == 1
+    assert run.stderr == "Error: DIGITS_KERNELS must be portable or native, got 'fast'\n"
+
+
 def test_a_processor_without_avx2_is_left_to_itself(monkeypatch, tmp_path):
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("flags : fpu sse sse2 avx fma\n")

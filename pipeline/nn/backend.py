@@ -32,8 +32,20 @@ class Device:
         return self.xp is np
 
     def put(self, array: Array) -> Array:
-        """Copy a NumPy array to this device; on the CPU, give it as it is."""
-        return array if self.is_cpu else self.xp.asarray(array)
+        """Copy a NumPy array to this device; on the CPU, give it as it is.
+
+        Raises DeviceError where a GPU has no room for it.
+        """
+        if self.is_cpu:
+            return array
+        try:
+            copied: Array = self.xp.asarray(array)
+        except MemoryError as error:
+            raise DeviceError(
+                f"{self.name} has no room for {array.nbytes / 2**30:.2f} GiB: a smaller "
+                "train_limit would fit, or device: cpu"
+            ) from error
+        return copied
 
 
 CPU = Device("cpu", np)
@@ -45,9 +57,26 @@ def array_module(x: Array) -> ModuleType:
     return cupy if cupy is not None and isinstance(x, cupy.ndarray) else np
 
 
-def to_host(x: Array) -> Array:
+def to_host(x: Any) -> Array:
     """Copy an array of any device to NumPy; give a NumPy array as it is."""
-    return x if isinstance(x, np.ndarray) else x.get()
+    host: Array = x if array_module(x) is np else x.get()
+    return host
+
+
+def check_memory(x: Array, rows: int, row_bytes: int) -> None:
+    """Raise DeviceError where the GPU that owns `x` has no room for so many rows of a batch.
+
+    What CuPy keeps to use again counts as free. On the CPU the operating system sees to it.
+    """
+    cupy = array_module(x)
+    if cupy is np:
+        return
+    free = cupy.cuda.runtime.memGetInfo()[0] + cupy.get_default_memory_pool().free_bytes()
+    if rows * row_bytes > free:
+        raise DeviceError(
+            f"a batch of {rows} images needs {rows * row_bytes / 2**30:.2f} GiB on the GPU, which "
+            f"has {free / 2**30:.2f} GiB free; batch_size {free // row_bytes} would fit"
+        )
 
 
 def find_device(wanted: Literal["cpu", "gpu", "auto"]) -> Device:

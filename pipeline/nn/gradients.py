@@ -1,7 +1,10 @@
 """Limits on gradients, applied between the backward pass and the optimiser's step."""
 
+from collections.abc import Callable
+
 from pipeline.nn.backend import array_module
 from pipeline.nn.network import Gradients
+from pipeline.params import VariantSettings
 
 
 def clip_by_value(gradients: Gradients, limit: float) -> Gradients:
@@ -23,3 +26,18 @@ def clip_by_norm(gradients: Gradients, limit: float) -> Gradients:
     # A product with min(1, limit / norm) leaves the decision on the device: no copy to the host.
     factor = xp.minimum(1, limit / xp.maximum(norm, xp.finfo(norm.dtype).tiny))
     return {name: gradient * factor for name, gradient in gradients.items()}
+
+
+def make_clip(settings: VariantSettings) -> Callable[[Gradients], Gradients] | None:
+    """Build the limit on gradients that the settings ask for, by value, by norm or both, if any."""
+    if settings.clip_value is None and settings.clip_norm is None:
+        return None
+
+    def clip(gradients: Gradients) -> Gradients:
+        if settings.clip_value is not None:
+            gradients = clip_by_value(gradients, settings.clip_value)
+        if settings.clip_norm is not None:
+            gradients = clip_by_norm(gradients, settings.clip_norm)
+        return gradients
+
+    return clip

@@ -6,8 +6,9 @@ import numpy as np
 
 from pipeline.errors import ModelError
 from pipeline.nn.backend import Array
+from pipeline.nn.gradients import make_clip
 from pipeline.nn.model_file import Model
-from pipeline.nn.training import make_clip, make_optimizer
+from pipeline.nn.optimizers import make_optimizer
 from pipeline.params import VariantSettings
 
 
@@ -60,7 +61,8 @@ def inspect(model: Model, inputs: Array, label: int) -> Inspection:
         settings = VariantSettings(**model.training["settings"])
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"model {model.variant} does not say what trained it") from error
-    make_optimizer(settings).step(after, make_clip(settings)(gradients))
+    clip = make_clip(settings)
+    make_optimizer(settings).step(after, clip(gradients) if clip else gradients)
     probabilities = network.probabilities(outputs)[0]
     architecture = network.architecture
     last = len(network.layers)

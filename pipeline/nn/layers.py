@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from pipeline.nn.backend import Array
+from pipeline.nn.backend import Array, array_module
 
 LinearBackward = Callable[..., tuple[Array | None, dict[str, Array]]]
 
@@ -17,9 +17,10 @@ class Linear:
         self.weight = weight
         self.bias = bias
 
-    def forward(self, x: Array) -> tuple[Array, LinearBackward]:
+    def forward(self, x: Array, out: Array | None = None) -> tuple[Array, LinearBackward]:
         """Give the output and `backward(dy) -> (dx, {"weight": ..., "bias": ...})`.
 
+        The output is written into `out` where one is given.
         `backward(dy, input_gradient=False)` gives None for dx: nothing lies before a network's
         first layer, and its dx would cost as much as its weight gradient.
         """
@@ -30,6 +31,6 @@ class Linear:
             dx = dy @ self.weight.T if input_gradient else None
             return dx, {"weight": x.T @ dy, "bias": dy.sum(axis=0)}
 
-        y = x @ self.weight
+        y = array_module(x).matmul(x, self.weight, out=out)
         y += self.bias
         return y, backward

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pipeline.nn.activations import ACTIVATIONS, softmax
-from pipeline.nn.backend import CPU, Array, Device
+from pipeline.nn.backend import CPU, Array, Device, array_module
 from pipeline.nn.initializers import INITIALIZERS
 from pipeline.nn.layers import Linear
 from pipeline.nn.losses import LOSSES
@@ -44,6 +44,17 @@ class Architecture:
             shapes[f"layer{number}.bias"] = (n_out,)
         return shapes
 
+    def views(self, vector: Array) -> dict[str, Array]:
+        """Give every weight and bias by name as a view of a vector: weights first, then biases."""
+        shapes = self.parameter_shapes()
+        views: dict[str, Array] = {}
+        start = 0
+        for name in sorted(shapes, key=lambda name: name.endswith("bias")):
+            size = int(np.prod(shapes[name]))
+            views[name] = vector[start : start + size].reshape(shapes[name])
+            start += size
+        return {name: views[name] for name in shapes}
+
     def parameter_count(self) -> int:
         """Count the numbers that training adjusts."""
         return sum(int(np.prod(shape)) for shape in self.parameter_shapes().values())
@@ -54,18 +65,25 @@ class Network:
 
     With cross-entropy the output is logits, because the loss is exact from them alone; softmax is
     applied by `probabilities`. With mean squared error the output has passed its activation.
+
+    vector: all parameters in one piece, which the weights and biases are views of.
     """
 
     def __init__(self, architecture: Architecture, parameters: dict[str, Array]) -> None:
+        """Copy the given parameters."""
         self.architecture = architecture
-        self.parameters = parameters
+        first = next(iter(parameters.values()))
+        self.vector = array_module(first).empty(architecture.parameter_count(), first.dtype)
+        self.parameters = architecture.views(self.vector)
+        for name, parameter in self.parameters.items():
+            parameter[...] = parameters[name]
         self.layers = [
-            Linear(parameters[f"layer{number}.weight"], parameters[f"layer{number}.bias"])
+            Linear(self.parameters[f"layer{number}.weight"], self.parameters[f"layer{number}.bias"])
             for number in range(1, len(architecture.sizes))
         ]
         hidden = ACTIVATIONS[architecture.activation]
         last = None if architecture.loss == "cross_entropy" else ACTIVATIONS[architecture.output]
-        self._activations = [*[hidden] * (len(self.layers) - 1), last]
+        self.activations = [*[hidden] * (len(self.layers) - 1), last]
         self.loss = LOSSES[architecture.loss]
 
     def forward(self, x: Array, watch: Watch = watch_nothing) -> tuple[Array, NetworkBackward]:
@@ -78,7 +96,7 @@ class Network:
         """
         steps = []
         for number, (layer, activation) in enumerate(
-            zip(self.layers, self._activations, strict=True), start=1
+            zip(self.layers, self.activations, strict=True), start=1
         ):
             x, linear_backward = layer.forward(x)
             watch(f"layer{number}.pre_activation", x)

@@ -1,12 +1,19 @@
 """Optimisers: they know arrays by name and change them in place, nothing else.
 
+Intermediate values go to arrays that an optimiser keeps: fresh ones of a layer's size cost several
+times what the arithmetic does.
+
 L2 regularisation adds `l2 * weight` to each weight's gradient (not to biases'), which is the
 gradient of `l2 / 2 * sum(weight^2)`. Reported costs are the data's alone, without that term.
 """
 
 from typing import Protocol
 
+import numpy as np
+
 from pipeline.nn.backend import Array, array_module
+from pipeline.nn.fused import adam_step, sgd_step
+from pipeline.params import VariantSettings
 
 
 class Optimizer(Protocol):
@@ -29,20 +36,26 @@ class SGD:
         self.momentum = momentum
         self.l2 = l2
         self._velocity: dict[str, Array] = {}
+        self._scratch: dict[str, Array] = {}
 
     def step(self, parameters: dict[str, Array], gradients: dict[str, Array]) -> None:
         """Change `parameters` in place."""
         for name, parameter in parameters.items():
-            gradient = _with_l2(name, parameter, gradients[name], self.l2)
+            xp = array_module(parameter)
+            if name not in self._velocity:
+                self._velocity[name] = xp.zeros_like(parameter)
+                self._scratch[name] = xp.empty_like(parameter)
+            velocity, scratch = self._velocity[name], self._scratch[name]
+            l2 = self.l2 if name.endswith("weight") else 0.0
+            if xp is not np:
+                sgd_step(parameter, gradients[name], velocity, self.lr, self.momentum, l2)
+                continue
+            gradient = _pulled(gradients[name], parameter, l2, scratch)
             if self.momentum:
-                if name in self._velocity:
-                    velocity = self._velocity[name]
-                    velocity *= self.momentum
-                    velocity += gradient
-                else:
-                    velocity = self._velocity[name] = gradient.copy()
+                velocity *= self.momentum
+                velocity += gradient
                 gradient = velocity
-            parameter -= self.lr * gradient
+            parameter -= np.multiply(gradient, self.lr, out=scratch)
 
 
 class Adam:
@@ -67,6 +80,7 @@ class Adam:
         self._steps = 0
         self._mean: dict[str, Array] = {}
         self._square: dict[str, Array] = {}
+        self._scratch: dict[str, tuple[Array, Array]] = {}
 
     def step(self, parameters: dict[str, Array], gradients: dict[str, Array]) -> None:
         """Change `parameters` in place."""
@@ -75,19 +89,46 @@ class Adam:
         correction2 = 1 - self.beta2**self._steps
         for name, parameter in parameters.items():
             xp = array_module(parameter)
-            gradient = _with_l2(name, parameter, gradients[name], self.l2)
             if name not in self._mean:
                 self._mean[name] = xp.zeros_like(parameter)
                 self._square[name] = xp.zeros_like(parameter)
+                self._scratch[name] = xp.empty_like(parameter), xp.empty_like(parameter)
             mean, square = self._mean[name], self._square[name]
+            scratch, other = self._scratch[name]
+            l2 = self.l2 if name.endswith("weight") else 0.0
+            lr = self.lr / correction1
+            if xp is not np:
+                adam_step(
+                    parameter, gradients[name], mean, square,
+                    lr, self.beta1, self.beta2, self.epsilon, correction2, l2,
+                )  # fmt: skip
+                continue
+            gradient = _pulled(gradients[name], parameter, l2, scratch)
             mean *= self.beta1
-            mean += (1 - self.beta1) * gradient
+            mean += np.multiply(gradient, 1 - self.beta1, out=other)
             square *= self.beta2
-            square += (1 - self.beta2) * (gradient * gradient)
-            scale = xp.sqrt(square / correction2)
+            np.multiply(gradient, gradient, out=other)
+            other *= 1 - self.beta2
+            square += other
+            scale = np.divide(square, correction2, out=other)
+            np.sqrt(scale, out=scale)
             scale += self.epsilon
-            parameter -= (self.lr / correction1) * mean / scale
+            change = np.multiply(mean, lr, out=scratch)
+            change /= scale
+            parameter -= change
 
 
-def _with_l2(name: str, parameter: Array, gradient: Array, l2: float) -> Array:
-    return gradient + l2 * parameter if l2 and name.endswith("weight") else gradient
+def _pulled(gradient: Array, parameter: Array, l2: float, out: Array) -> Array:
+    """Give the gradient with the pull of L2 added, in `out`, where there is one."""
+    if not l2:
+        return gradient
+    pulled = np.multiply(parameter, l2, out=out)
+    pulled += gradient
+    return pulled
+
+
+def make_optimizer(settings: VariantSettings) -> Optimizer:
+    """Build the optimiser that the settings name."""
+    if settings.optimizer == "adam":
+        return Adam(settings.lr, settings.l2)
+    return SGD(settings.lr, settings.momentum, settings.l2)

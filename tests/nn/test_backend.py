@@ -1,5 +1,4 @@
 import sys
-import types
 
 import numpy as np
 import pytest
@@ -7,43 +6,11 @@ import pytest
 from pipeline.errors import DeviceError
 from pipeline.nn import backend
 from pipeline.nn.backend import CPU, array_module, find_device, to_host
+from pipeline.nn.batches import put_batch
 from pipeline.nn.parallel import Workers
-from pipeline.nn.training import make_network, put_batch, train
+from pipeline.nn.training import make_network, train
 from pipeline.params import VariantSettings
-
-
-class CudaError(RuntimeError):
-    pass
-
-
-def cupy_stand_in(monkeypatch, count=1, error=None):
-    """Put NumPy in CuPy's place, with a GPU that is there, absent or broken."""
-
-    def device_count():
-        if error:
-            raise CudaError(error)
-        return count
-
-    class ndarray(np.ndarray):  # noqa: N801
-        def get(self):
-            return np.asarray(self)
-
-    module = types.ModuleType("cupy")
-    for name in dir(np):
-        if not name.startswith("__"):
-            setattr(module, name, getattr(np, name))
-    module.ndarray = ndarray
-    module.asarray = lambda x: np.asarray(x).view(ndarray)
-    module.cuda = types.SimpleNamespace(
-        runtime=types.SimpleNamespace(
-            CUDARuntimeError=CudaError,
-            getDeviceCount=device_count,
-            getDevice=lambda: 0,
-            getDeviceProperties=lambda number: {"name": b"Stand-in"},
-        )
-    )
-    monkeypatch.setitem(sys.modules, "cupy", module)
-    return module
+from tests.nn.cupy_stand_in import cupy_stand_in
 
 
 def no_cupy(monkeypatch):
@@ -86,23 +53,72 @@ def test_a_gpu_that_works_is_named(monkeypatch):
     assert find_device("gpu").name == find_device("auto").name == "gpu (Stand-in)"
 
 
-def test_training_on_another_array_module_starts_from_the_same_weights_and_learns(
-    monkeypatch, few_digits
+GPU_SETTINGS = {
+    "mini-batches, momentum, l2": {"batch_size": 32, "momentum": 0.9, "l2": 1e-3},
+    "full batch, clipped": {"batch_size": "all", "clip_value": 0.01, "clip_norm": 0.1},
+    "adam": {"batch_size": 32, "optimizer": "adam", "lr": 0.003, "l2": 1e-3},
+    "sigmoid, squared error": {
+        "batch_size": 20, "activation": "sigmoid", "output": "sigmoid",
+        "loss": "mean_squared_error", "lr": 1.0,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", GPU_SETTINGS.values(), ids=GPU_SETTINGS)
+def test_both_devices_start_from_the_same_weights_and_agree_after_training(
+    changes, monkeypatch, few_digits
 ):
     cupy = cupy_stand_in(monkeypatch)
-    device = find_device("gpu")
-    settings = VariantSettings(hidden=[12], lr=0.1, batch_size=32, epochs=3)
-    network, rng = make_network(settings, 10, 0, device)
-    on_cpu, _ = make_network(settings, 10, 0, CPU)
-    for name, parameter in network.parameters.items():
+    settings = VariantSettings(**({"hidden": [12], "lr": 0.1, "epochs": 3} | changes))
+    inputs = (few_digits.images.reshape(-1, 784) / 255).astype(np.float32)
+    trained = {}
+    for device in (CPU, find_device("gpu")):
+        network, rng = make_network(settings, 10, 0, device)
+        drawn = {name: to_host(p).copy() for name, p in network.parameters.items()}
+        batch = put_batch(device, inputs, few_digits.labels)
+        with Workers(device) as workers:
+            reports = list(train(network, settings, batch, batch, rng, workers))
+        trained[device.is_cpu] = drawn, network, reports
+    (drawn, on_cpu, cpu_reports), (other_drawn, on_gpu, gpu_reports) = trained[True], trained[False]
+    for name, parameter in on_gpu.parameters.items():
         assert array_module(parameter) is cupy
-        np.testing.assert_array_equal(to_host(parameter), on_cpu.parameters[name])
+        np.testing.assert_array_equal(other_drawn[name], drawn[name])
+        np.testing.assert_allclose(
+            to_host(parameter), on_cpu.parameters[name], rtol=1e-3, atol=1e-5, err_msg=name
+        )
+    for ours, theirs in zip(gpu_reports, cpu_reports, strict=True):
+        assert ours.train.cost == pytest.approx(theirs.train.cost, abs=1e-4)
+        assert ours.validation.accuracy == pytest.approx(theirs.validation.accuracy, abs=0.005)
+
+
+def test_a_gpu_is_read_only_when_an_epoch_ends(monkeypatch, few_digits):
+    cupy = cupy_stand_in(monkeypatch)
+    inputs = (few_digits.images.reshape(-1, 784) / 255).astype(np.float32)
+    reads = {}
+    for size in (10, 50):
+        settings = VariantSettings(hidden=[12], lr=0.1, batch_size=size, epochs=2)
+        device = find_device("gpu")
+        network, rng = make_network(settings, 10, 0, device)
+        batch = put_batch(device, inputs, few_digits.labels)
+        cupy.ndarray.reads = 0
+        with Workers(device) as workers:
+            list(train(network, settings, batch, batch, rng, workers))
+        reads[size] = cupy.ndarray.reads
+    assert reads[10] == reads[50] == 2 * 6  # cost and accuracy, twice; two sets of norms
+
+
+def test_a_batch_that_does_not_fit_on_a_gpu_says_which_would(monkeypatch, few_digits):
+    cupy_stand_in(monkeypatch, free=20_000)
+    device = find_device("gpu")
+    settings = VariantSettings(hidden=[12], lr=0.1, batch_size="all", epochs=1)
+    network, rng = make_network(settings, 10, 0, device)
     inputs = (few_digits.images.reshape(-1, 784) / 255).astype(np.float32)
     batch = put_batch(device, inputs, few_digits.labels)
-    with Workers(device) as workers:
-        reports = list(train(network, settings, batch, batch, rng, workers))
-    assert reports[-1].train.cost < reports[0].train.cost
-    assert all(array_module(parameter) is cupy for parameter in network.parameters.values())
+    with (
+        Workers(device) as workers,
+        pytest.raises(DeviceError, match=r"a batch of 200 images needs .* batch_size 56 would fit"),
+    ):
+        list(train(network, settings, batch, batch, rng, workers))
 
 
 def test_the_cores_are_those_this_process_may_use(monkeypatch):

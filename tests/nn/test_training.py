@@ -3,15 +3,9 @@ import pytest
 
 from pipeline.errors import TrainingError
 from pipeline.nn.backend import CPU
-from pipeline.nn.parallel import TILE_ROWS, Workers
-from pipeline.nn.training import (
-    Batch,
-    batch_gradients,
-    make_network,
-    put_batch,
-    score,
-    train,
-)
+from pipeline.nn.batches import Batch, put_batch
+from pipeline.nn.parallel import Workers
+from pipeline.nn.training import make_network, score, train
 from pipeline.params import VariantSettings, read_params
 from tests.conftest import ROOT
 
@@ -25,7 +19,7 @@ def settings_of(**changes):
 
 @pytest.fixture(scope="module")
 def batches(digits):
-    """1,300 images to train on, so that full batches have three tiles, and 200 to validate on."""
+    """1,300 images to train on, so that full batches have several tiles, and 200 to validate on."""
     rows = np.random.default_rng(0).permutation(5000)[:1500]
     inputs = (digits.images[rows].reshape(-1, 784) / 255).astype(np.float32)
     labels = digits.labels[rows]
@@ -62,34 +56,6 @@ def test_another_batch_size_starts_from_the_same_weights():
     second, _ = make_network(settings_of(batch_size="all"), 10, 0, CPU)
     for name, parameter in first.parameters.items():
         np.testing.assert_array_equal(parameter, second.parameters[name])
-
-
-def test_gradients_summed_over_tiles_are_those_of_the_whole_batch(batches):
-    training, _ = batches
-    assert len(training) > 2 * TILE_ROWS
-    network, _ = make_network(settings_of(hidden=[20, 12]), 10, 0, CPU)
-    for parameter in network.parameters.values():
-        parameter[...] = parameter.astype(np.float32)
-    with Workers(CPU, 2) as workers:
-        cost, correct, gradients = batch_gradients(network, training, workers)
-    outputs, backward = network.forward(training.inputs)
-    costs, dy = network.loss(outputs, training.labels)
-    assert cost == pytest.approx(float(costs.sum(dtype=np.float64)), rel=1e-6)
-    assert correct == (outputs.argmax(axis=1) == training.labels).sum()
-    for name, gradient in backward(dy / len(training)).items():
-        np.testing.assert_allclose(gradients[name], gradient, rtol=1e-3, atol=1e-6)
-
-
-def test_a_full_batch_step_is_the_optimisers_step_along_the_batch_mean_gradient(batches):
-    settings = settings_of(batch_size="all", epochs=1, lr=0.5)
-    network, rng = make_network(settings, 10, 0, CPU)
-    before = {name: parameter.copy() for name, parameter in network.parameters.items()}
-    with Workers(CPU, 1) as workers:
-        _, _, gradients = batch_gradients(network, batches[0], workers)
-        list(train(network, settings, *batches, rng, workers))
-    for name, parameter in network.parameters.items():
-        expected = before[name] - np.float32(0.5) * gradients[name]
-        np.testing.assert_array_equal(parameter, expected)
 
 
 def test_an_epoch_of_mini_batches_sees_every_image_once(batches):

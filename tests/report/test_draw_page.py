@@ -12,10 +12,11 @@ from playwright.sync_api import expect
 from pipeline.datasets.pictures import center_digit, read_picture
 from pipeline.datasets.splitting import fit_normalization
 from pipeline.nn.backend import CPU
+from pipeline.nn.batches import put_batch
 from pipeline.nn.model_file import Model
 from pipeline.nn.parallel import Workers
 from pipeline.nn.prediction import predict_probabilities
-from pipeline.nn.training import make_network, put_batch, train
+from pipeline.nn.training import make_network, train
 from pipeline.params import VariantSettings
 from pipeline.report.drawing import draw_page
 
