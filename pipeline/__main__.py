@@ -7,7 +7,7 @@ import click
 import numpy as np
 
 from pipeline.command import Command
-from pipeline.datasets.tables import Examples, read_examples
+from pipeline.datasets.tables import Examples, open_examples, read_examples
 from pipeline.errors import DataError, SettingsError
 from pipeline.files import read_json
 from pipeline.nn.backend import CPU, Array, find_device
@@ -223,10 +223,10 @@ def _part(name: str, count: int, option: str) -> Examples:
     path = SPLITS / f"{name}.parquet"
     if not path.exists():
         raise DataError(f"{path} does not exist; make it with: dvc repro split")
-    examples = read_examples(path)
-    if count > len(examples):
-        raise SettingsError(f"{option} must be at most {len(examples)}, got {count}")
-    return examples.first(count)
+    stored = open_examples(path)
+    if count > len(stored):
+        raise SettingsError(f"{option} must be at most {len(stored)}, got {count}")
+    return stored.first(count).read()
 
 
 if __name__ == "__main__":

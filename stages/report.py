@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from pipeline.command import Command
-from pipeline.datasets.tables import read_examples
+from pipeline.datasets.tables import open_examples
 from pipeline.errors import DataError
 from pipeline.files import read_json, read_table, whole_folder
 from pipeline.nn.model_file import load_model
@@ -30,7 +30,7 @@ def main() -> None:
     content = ReportContent(
         settings,
         {
-            split: read_examples(SPLITS / f"{split}.parquet")
+            split: open_examples(SPLITS / f"{split}.parquet")
             for split in ("train", "validation", "test")
         },
         read_table(PLOTS / "history.csv", text=("variant", "split")),

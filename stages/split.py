@@ -5,8 +5,10 @@ from pathlib import Path
 import click
 
 from pipeline.command import Command
-from pipeline.datasets.splitting import fit_normalization, split_stratified
-from pipeline.datasets.tables import Examples, read_images, write_examples
+from pipeline.datasets.images import ImageSet
+from pipeline.datasets.scratch import Scratch
+from pipeline.datasets.splitting import fit_normalization_to_blocks
+from pipeline.datasets.tables import NormalizedImages, open_images, write_examples
 from pipeline.files import whole_folder
 from pipeline.params import read_params
 
@@ -18,21 +20,22 @@ SPLITS = Path("data/splits")
 def main() -> None:
     """Set a validation part apart and normalise all parts by the training part's statistics."""
     settings = read_params()
-    images, description = read_images(PARQUET / "train.parquet")
-    test, _ = read_images(PARQUET / "test.parquet")
-    train, validation = split_stratified(
-        images,
-        settings.chosen_dataset.validation_size,
-        settings.seed,
-        f"datasets.{settings.dataset}.validation_size",
-    )
-    normalization = fit_normalization(train.images, settings.normalize)
-    with whole_folder(SPLITS) as folder:
-        for name, part in (("train", train), ("validation", validation), ("test", test)):
-            inputs = normalization.apply(part.images)
-            examples = Examples(inputs, part.labels, description, normalization)
+    images = open_images(PARQUET / "train.parquet")
+    test = open_images(PARQUET / "test.parquet")
+    with whole_folder(SPLITS) as folder, Scratch(folder) as scratch:
+        train, validation = scratch.split(
+            images,
+            settings.chosen_dataset.validation_size,
+            settings.seed,
+            f"datasets.{settings.dataset}.validation_size",
+        )
+        normalization = fit_normalization_to_blocks(train.blocks(), settings.normalize)
+        parts: dict[str, ImageSet] = {"train": train, "validation": validation, "test": test}
+        for name, part in parts.items():
+            examples = NormalizedImages(part, images.description, normalization)
             write_examples(folder / f"{name}.parquet", examples)
-            click.echo(f"{name}: {len(part)} images")
+    for name, part in parts.items():
+        click.echo(f"{name}: {len(part)} images")
 
 
 if __name__ == "__main__":

@@ -70,7 +70,8 @@ def test_imports_point_one_way():
         ("matplotlib", r"pipeline/figures/.*"),
         ("cupy", r"pipeline/nn/backend\.py"),
         ("dvc", r"nowhere"),
-        ("sklearn", r"pipeline/(evaluation|datasets/splitting|figures/quality)\.py"),
+        ("pyarrow", r"pipeline/datasets/(csv|parquet|tables)\.py"),
+        ("sklearn", r"pipeline/(evaluation|figures/quality)\.py"),
         ("torch|tensorflow|jax|keras", r"nowhere"),
     ],
 )

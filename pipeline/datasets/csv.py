@@ -6,45 +6,50 @@ ends, Colab neither. Kaggle's competition `test.csv` has no label.
 
 import gzip
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from pipeline.datasets.images import HEIGHT, PIXELS, WIDTH, LabelledImages
+from pipeline.datasets.images import HEIGHT, PIXELS, WIDTH, LabelledImages, collect
 from pipeline.errors import DataError
 
 BLOCK = 8 << 20
 """Bytes that a parsing thread takes at once: rows are wide, so small blocks cost more."""
 
 
-def read_csv(path: Path) -> LabelledImages:
-    """Read a CSV file (gzip if it ends in .gz) with pyarrow's multithreaded parser.
+def csv_blocks(path: Path) -> Iterator[LabelledImages]:
+    """Read a CSV file (gzip if it ends in .gz) block by block with pyarrow's streaming parser.
 
     Raises DataError, naming the file and the row or column, for a short row, text, a pixel or
-    label outside 0..255, another number of columns, or no rows.
+    label outside 0..255, another number of columns, or no rows, once it comes to that place.
     """
     names, has_header = _columns(path)
     label = names.index("label") if has_header else 0
+    empty = True
     try:
         try:
-            table = _parse(path, names, has_header, use_threads=True)
+            for batch in _parse(path, names, has_header, use_threads=True):
+                if batch.num_rows:
+                    empty = False
+                    yield _images(batch, label)
         except pa.ArrowInvalid:  # many threads do not know the row's number, one does
-            table = _parse(path, names, has_header, use_threads=False)
+            for _ in _parse(path, names, has_header, use_threads=False):
+                pass
+            raise
     except pa.ArrowInvalid as error:
         raise DataError(f"{path} {_reason(str(error))}") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error}") from error
-    if not table.num_rows:
+    if empty:
         raise DataError(f"{path} has no rows")
-    rows = np.empty((table.num_rows, PIXELS), np.uint8)
-    start = 0
-    for batch in table.remove_column(label).to_batches():
-        rows[start : start + len(batch)] = batch.to_tensor().to_numpy()
-        start += len(batch)
-    labels = table.column(label).to_numpy()
-    return LabelledImages(rows.reshape(-1, HEIGHT, WIDTH), labels)
+
+
+def read_csv(path: Path) -> LabelledImages:
+    """Read a CSV file whole. Raises DataError likewise."""
+    return collect(csv_blocks(path))
 
 
 def has_labels(path: Path) -> bool:
@@ -53,8 +58,10 @@ def has_labels(path: Path) -> bool:
     return _is_number(first[0]) or "label" in first
 
 
-def _parse(path: Path, names: list[str], has_header: bool, *, use_threads: bool) -> pa.Table:
-    return csv.read_csv(
+def _parse(
+    path: Path, names: list[str], has_header: bool, *, use_threads: bool
+) -> Iterator[pa.RecordBatch]:
+    with csv.open_csv(
         path,
         read_options=csv.ReadOptions(
             column_names=names,
@@ -65,7 +72,13 @@ def _parse(path: Path, names: list[str], has_header: bool, *, use_threads: bool)
         convert_options=csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.uint8()), null_values=[]
         ),
-    )
+    ) as reader:
+        yield from reader
+
+
+def _images(batch: pa.RecordBatch, label: int) -> LabelledImages:
+    rows = np.ascontiguousarray(batch.remove_column(label).to_tensor().to_numpy())
+    return LabelledImages(rows.reshape(-1, HEIGHT, WIDTH), batch.column(label).to_numpy())
 
 
 def _columns(path: Path) -> tuple[list[str], bool]:

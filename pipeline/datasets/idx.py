@@ -6,6 +6,8 @@ Format: https://yann.lecun.com/exdb/mnist/ (section "The IDX file format").
 import gzip
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,53 +18,83 @@ from pipeline.datasets.images import HEIGHT, WIDTH
 from pipeline.errors import DataError
 
 UNSIGNED_BYTE = 0x08
-CHUNK = 1 << 24
-"""Bytes read at once, so that a header's promise alone takes no memory."""
+CHUNK = 1 << 23
+"""Bytes read at once: neither a long file nor a header's promise takes more memory."""
+
+
+def idx_image_blocks(path: Path) -> Iterator[NDArray[np.uint8]]:
+    """Read an IDX file, gzip or not, as blocks `(n, 28, 28)` uint8, one after another.
+
+    Raises DataError, naming the file, if it is truncated, damaged or of another shape: what is
+    wrong with its end is known only there.
+    """
+    return _blocks(path, (HEIGHT, WIDTH))
+
+
+def count_idx_images(path: Path) -> int:
+    """Give the number of images that an IDX file's header states. Raises DataError likewise."""
+    with _opened(path) as file:
+        return _read_header(path, file, (HEIGHT, WIDTH))
 
 
 def read_idx_images(path: Path) -> NDArray[np.uint8]:
-    """Read `(N, 28, 28)` uint8 images from an IDX file, gzip or not.
-
-    Raises DataError, naming the file, if it is truncated, damaged or of another shape.
-    """
-    return _read(path, (HEIGHT, WIDTH))
+    """Read all `(N, 28, 28)` uint8 images of an IDX file. Raises DataError likewise."""
+    return np.concatenate([np.empty((0, HEIGHT, WIDTH), np.uint8), *idx_image_blocks(path)])
 
 
 def read_idx_labels(path: Path) -> NDArray[np.uint8]:
     """Read `(N,)` uint8 labels from an IDX file, gzip or not. Raises DataError likewise."""
-    return _read(path, ())
+    return np.concatenate([np.empty(0, np.uint8), *_blocks(path, ())])
 
 
-def idx_header(array: NDArray[np.uint8]) -> bytes:
-    """Give the IDX header that belongs before the array's bytes."""
-    return struct.pack(f">HBB{array.ndim}I", 0, UNSIGNED_BYTE, array.ndim, *array.shape)
+def idx_header(shape: tuple[int, ...]) -> bytes:
+    """Give the IDX header that belongs before the bytes of an unsigned-byte array of this shape."""
+    return struct.pack(f">HBB{len(shape)}I", 0, UNSIGNED_BYTE, len(shape), *shape)
 
 
 def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
     """Write an unsigned-byte array of any shape as a plain IDX file."""
     with open(path, "wb") as file:
-        file.write(idx_header(array))
+        file.write(idx_header(array.shape))
         file.write(np.ascontiguousarray(array).data)
 
 
-def _read(path: Path, item_shape: tuple[int, ...]) -> NDArray[np.uint8]:
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
+    """Open a file, unpacking it if its content says so; what is wrong with it is a DataError."""
     try:
         with open(path, "rb") as file:
             compressed = file.read(2) == b"\x1f\x8b"
         if compressed:
-            with gzip.open(path, "rb") as file:
-                return _parse(path, file, item_shape)
-        with open(path, "rb") as file:
-            return _parse(path, file, item_shape)
+            with gzip.open(path, "rb") as unpacked:
+                yield unpacked
+        else:
+            with open(path, "rb") as file:
+                yield file
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path} is a damaged gzip file: {error}") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _parse(
-    path: Path, file: BinaryIO | gzip.GzipFile, item_shape: tuple[int, ...]
-) -> NDArray[np.uint8]:
+def _blocks(path: Path, item_shape: tuple[int, ...]) -> Iterator[NDArray[np.uint8]]:
+    with _opened(path) as file:
+        count = _read_header(path, file, item_shape)
+        item = int(np.prod(item_shape, dtype=np.int64))
+        for start in range(0, count, CHUNK // item):
+            rows = min(CHUNK // item, count - start)
+            content = file.read(rows * item)
+            if len(content) < rows * item:
+                raise _wrong_size(path, count, item, str(start * item + len(content)))
+            yield np.frombuffer(content, np.uint8).reshape(rows, *item_shape)
+        # One byte more than promised tells a file that is too long without reading all of it; and
+        # only at its end does a gzip file compare its checksum.
+        if file.read(1):
+            raise _wrong_size(path, count, item, "more")
+
+
+def _read_header(path: Path, file: BinaryIO | gzip.GzipFile, item_shape: tuple[int, ...]) -> int:
+    """Read the header and give the number of items that it states."""
     dimensions = 1 + len(item_shape)
     expected_magic = bytes([0, 0, UNSIGNED_BYTE, dimensions])
     magic = file.read(4)
@@ -79,14 +111,10 @@ def _parse(
         raise DataError(
             f"{path} must hold images of {HEIGHT}x{WIDTH} pixels, got {'x'.join(map(str, shape))}"
         )
-    size = count * int(np.prod(item_shape, dtype=np.int64))
-    content = bytearray()
-    # Anything more than promised tells a file that is too long without reading all of it.
-    while len(content) <= size and (chunk := file.read(min(CHUNK, size + 1 - len(content)))):
-        content += chunk
-    if len(content) != size:
-        actual = "more" if len(content) > size else f"{len(content)}"
-        raise DataError(
-            f"{path} must hold {size} bytes after its header of {count} items, got {actual}"
-        )
-    return np.frombuffer(content, np.uint8).reshape(count, *item_shape)
+    return int(count)
+
+
+def _wrong_size(path: Path, count: int, item: int, actual: str) -> DataError:
+    return DataError(
+        f"{path} must hold {count * item} bytes after its header of {count} items, got {actual}"
+    )

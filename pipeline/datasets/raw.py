@@ -5,13 +5,13 @@ different splits that must never be mixed.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pipeline.datasets.csv import has_labels, read_csv
-from pipeline.datasets.idx import read_idx_images, read_idx_labels
-from pipeline.datasets.images import LabelledImages
+from pipeline.datasets.csv import csv_blocks, has_labels
+from pipeline.datasets.idx import count_idx_images, idx_image_blocks, read_idx_labels
+from pipeline.datasets.images import LabelledImages, collect
 from pipeline.errors import DataError
 
 _IDX = re.compile(r"(?:^|[-_.])(train|t10k|test)[-_.](images|labels)[-._]idx[13][-._]ubyte(\.gz)?$")
@@ -62,30 +62,69 @@ def choose_files(names: Iterable[str]) -> RawFiles:
     return RawFiles({split: splits[split] for split in (TRAIN, TEST) if split in splits})
 
 
-def read_raw(folder: Path) -> tuple[dict[str, LabelledImages], list[str]]:
-    """Read the splits that a folder holds, and what of it was left out, as warnings.
+@dataclass(frozen=True)
+class RawSplit:
+    """One split's files, in which `RawFiles` says how many there are."""
 
-    Raises DataError, naming the file, for anything that is not a set of 28x28 images with labels.
+    paths: tuple[Path, ...]
+
+    def blocks(self) -> Iterator[LabelledImages]:
+        """Read the files block by block, however long they are.
+
+        Raises DataError, naming the file, once it comes to what is no 28x28 image with a label.
+        """
+        return csv_blocks(*self.paths) if len(self.paths) == 1 else _idx_blocks(*self.paths)
+
+
+def open_raw(folder: Path) -> tuple[dict[str, RawSplit], list[str]]:
+    """Find the splits that a folder holds, and what of it is left out, as warnings.
+
+    Raises DataError if there is no complete training set.
     """
     files = choose_files(
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
     )
     splits, warnings = {}, []
     for split, names in files.splits.items():
-        paths = [folder / name for name in names]
-        if len(paths) == 2:
-            data = LabelledImages(read_idx_images(paths[0]), read_idx_labels(paths[1]))
-            if len(data.images) != len(data.labels):
-                raise DataError(
-                    f"{paths[0]} and {paths[1]} must have one label an image, got "
-                    f"{len(data.images)} images and {len(data.labels)} labels"
-                )
-            splits[split] = data
-        elif split == TEST and not has_labels(paths[0]):
+        paths = tuple(folder / name for name in names)
+        if len(paths) == 1 and split == TEST and not has_labels(paths[0]):
             warnings.append(f"{paths[0]} has no labels and is left out")
         else:
-            splits[split] = read_csv(paths[0])
+            splits[split] = RawSplit(paths)
     return splits, warnings
+
+
+def check_raw(folder: Path) -> None:
+    """Read all that a folder holds once, keeping nothing.
+
+    Raises DataError, naming the file, for anything that is not a set of 28x28 images with labels.
+    """
+    splits, _ = open_raw(folder)
+    for files in splits.values():
+        for _ in files.blocks():
+            pass
+
+
+def read_raw(folder: Path) -> tuple[dict[str, LabelledImages], list[str]]:
+    """Read the splits that a folder holds whole, and what was left out, as warnings.
+
+    Raises DataError likewise.
+    """
+    splits, warnings = open_raw(folder)
+    return {split: collect(files.blocks()) for split, files in splits.items()}, warnings
+
+
+def _idx_blocks(images: Path, labels: Path) -> Iterator[LabelledImages]:
+    every_label = read_idx_labels(labels)
+    if (count := count_idx_images(images)) != len(every_label):
+        raise DataError(
+            f"{images} and {labels} must have one label an image, got "
+            f"{count} images and {len(every_label)} labels"
+        )
+    start = 0
+    for block in idx_image_blocks(images):
+        yield LabelledImages(block, every_label[start : start + len(block)])
+        start += len(block)
 
 
 def _pairs(idx: dict[tuple[str, str], str]) -> dict[str, tuple[str, ...]]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from pipeline.datasets.idx import write_idx
-from pipeline.datasets.raw import choose_files, read_raw
+from pipeline.datasets.raw import check_raw, choose_files
 from pipeline.errors import DataError, DownloadError
 
 EMBEDDED = "embedded"
@@ -45,7 +45,7 @@ def fetch(
     for source in sources:
         try:
             _fetch_one(source, folder, checksums, retries)
-            read_raw(folder)
+            check_raw(folder)
         except (DataError, OSError) as error:
             reason = _one_line(error).replace(f"{folder}/", "")
             failures.append(f"{source}: {reason}")

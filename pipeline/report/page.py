@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.datasets.images import HEIGHT, PIXELS, WIDTH
-from pipeline.datasets.tables import Examples
+from pipeline.datasets.tables import ExampleSet
 from pipeline.errors import DataError
 from pipeline.params import Settings, VariantSettings
 from pipeline.report import charts
@@ -131,7 +131,7 @@ class ReportContent:
     """
 
     settings: Settings
-    splits: Mapping[str, Examples]
+    splits: Mapping[str, ExampleSet]
     history: pd.DataFrame
     variants: Mapping[str, Variant]
 
@@ -261,7 +261,7 @@ def _specs(content: ReportContent) -> dict[str, charts.Spec]:
     return specs
 
 
-def _counts(splits: Mapping[str, Examples]) -> dict[str, list[int]]:
+def _counts(splits: Mapping[str, ExampleSet]) -> dict[str, list[int]]:
     return {
         split: np.bincount(
             examples.labels, minlength=len(examples.description.class_names)
@@ -270,12 +270,20 @@ def _counts(splits: Mapping[str, Examples]) -> dict[str, list[int]]:
     }
 
 
-def _samples(examples: Examples) -> list[Picture]:
+def _samples(examples: ExampleSet) -> list[Picture]:
     """Draw the first SAMPLES images of each class side by side."""
+    classes = range(len(examples.description.class_names))
+    samples: list[list[NDArray[np.float32]]] = [[] for _ in classes]
+    wanted = np.minimum(np.bincount(examples.labels, minlength=len(classes)), SAMPLES)
+    for block in examples.blocks():
+        for label in classes:
+            rows = np.flatnonzero(block.labels == label)[: SAMPLES - len(samples[label])]
+            samples[label] += list(block.inputs[rows])
+        if all(len(samples[label]) >= wanted[label] for label in classes):
+            break
     pictures = []
-    for label in range(len(examples.description.class_names)):
-        rows = np.flatnonzero(examples.labels == label)[:SAMPLES]
-        brightness = examples.normalization.undo(examples.inputs[rows])
+    for inputs in samples:
+        brightness = examples.normalization.undo(np.reshape(inputs, (-1, PIXELS)))
         images = (brightness * 255).round().clip(0, 255).astype(np.uint8)
         pictures.append(_strip(images.reshape(-1, HEIGHT, WIDTH)))
     return pictures

@@ -37,8 +37,8 @@ def idx_files(split: str, data: LabelledImages, dot: bool = False) -> dict[str, 
     """Give the two IDX files of a split (`train` or `t10k`) by their published names."""
     between = "." if dot else "-"
     return {
-        f"{split}-images{between}idx3-ubyte": idx_header(data.images) + data.images.tobytes(),
-        f"{split}-labels{between}idx1-ubyte": idx_header(data.labels) + data.labels.tobytes(),
+        f"{split}-images{between}idx3-ubyte": idx_header(data.images.shape) + data.images.tobytes(),
+        f"{split}-labels{between}idx1-ubyte": idx_header(data.labels.shape) + data.labels.tobytes(),
     }
 
 

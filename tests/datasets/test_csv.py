@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.datasets.csv import has_labels, read_csv
-from pipeline.datasets.images import LabelledImages
+from pipeline.datasets import csv
+from pipeline.datasets.csv import csv_blocks, has_labels, read_csv
+from pipeline.datasets.images import LabelledImages, check_labels, collect
 from tests.datasets.layouts import csv_bytes, csv_rows
 from tests.datasets.refusal import refused
 
@@ -62,6 +63,35 @@ def test_a_file_of_many_blocks_keeps_its_order(path, digits):
     assert len(content) > 8 << 20
     path.write_bytes(content)
     assert_same(read_csv(path), data)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Let a block be a few rows, so that 200 digits make many."""
+    monkeypatch.setattr(csv, "BLOCK", 20_000)
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_a_file_that_is_read_in_blocks_gives_what_it_gives_whole(tmp_path, few_digits, suffix):
+    path = tmp_path / f"digits.csv{suffix}"
+    content = csv_bytes(csv_rows(few_digits))
+    path.write_bytes(gzip.compress(content) if suffix else content)
+    blocks = list(csv_blocks(path))
+    assert len(blocks) > 10
+    assert max(map(len, blocks)) < 50
+    assert_same(collect(blocks), few_digits)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_what_is_wrong_in_the_middle_is_told_when_the_blocks_come_to_it(path, few_digits):
+    rows = csv_rows(few_digits)
+    rows[150][400] = "text"
+    path.write_bytes(csv_bytes(rows))
+    blocks = csv_blocks(path)
+    np.testing.assert_array_equal(next(blocks).images[0], few_digits.images[0])
+    with refused(path, "got 'text'", "row 151, column 401"):
+        list(blocks)
 
 
 @given(
@@ -191,23 +221,15 @@ def test_another_kind_of_file_and_a_missing_one_are_refused(tmp_path):
             read_csv(tmp_path / name)
 
 
-@pytest.mark.parametrize(
-    ("labels", "words"),
-    [
-        ([0, 9, 10, 3], ["labels from 0 to 9", "got 10", "row 2"]),
-        ([], ["4 images", "0 labels"]),
-    ],
-)
-def test_labels_that_do_not_fit_are_refused(few_digits, labels, words):
-    data = LabelledImages(few_digits.images[:4], np.array(labels, np.uint8))
-    with refused("digits", *words):
-        data.check("digits", 10)
+def test_a_label_beyond_the_classes_is_refused_with_its_row():
+    with refused("digits", "labels from 0 to 9", "got 10", "row 2"):
+        check_labels("digits", np.array([0, 9, 10, 3], np.uint8), 10)
 
 
-def test_no_images_at_all_are_refused(few_digits):
+def test_no_images_at_all_are_refused():
     with refused("digits has no images"):
-        few_digits.take(np.arange(0)).check("digits", 10)
+        check_labels("digits", np.empty(0, np.uint8), 10)
 
 
 def test_labels_below_the_number_of_classes_pass(few_digits):
-    few_digits.check("digits", 10)
+    check_labels("digits", few_digits.labels, 10)

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.datasets.idx import read_idx_images, read_idx_labels, write_idx
+from pipeline.datasets import idx
+from pipeline.datasets.idx import (
+    count_idx_images,
+    idx_image_blocks,
+    read_idx_images,
+    read_idx_labels,
+    write_idx,
+)
 from tests.datasets.refusal import refused
 
 IMAGES_MAGIC, LABELS_MAGIC = b"\0\0\x08\x03", b"\0\0\x08\x01"
@@ -67,6 +74,34 @@ def test_the_content_says_whether_it_is_compressed_not_the_name(
     if compress:
         path.write_bytes(gzip.compress(path.read_bytes()))
     np.testing.assert_array_equal(read_idx_images(path), few_digits.images)
+
+
+@pytest.mark.parametrize("compress", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize("rows", [1, 7, 100, 199, 200, 201])
+def test_a_file_that_is_read_in_blocks_gives_what_it_gives_whole(
+    path, few_digits, monkeypatch, rows, compress
+):
+    monkeypatch.setattr(idx, "CHUNK", rows * 784 + 783)
+    write_idx(path, few_digits.images)
+    if compress:
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    blocks = list(idx_image_blocks(path))
+    assert [len(block) for block in blocks[:-1]] == [rows] * (len(blocks) - 1)
+    assert len(blocks) == -(-200 // rows)
+    np.testing.assert_array_equal(np.concatenate(blocks), few_digits.images)
+    assert count_idx_images(path) == 200
+
+
+def test_a_damaged_end_is_told_when_the_blocks_come_to_it(path, few_digits, monkeypatch):
+    monkeypatch.setattr(idx, "CHUNK", 50 * 784)
+    write_idx(path, few_digits.images)
+    whole = path.read_bytes()
+    for content in (whole[:-1], whole + b"0"):
+        path.write_bytes(content)
+        blocks = idx_image_blocks(path)
+        np.testing.assert_array_equal(next(blocks), few_digits.images[:50])
+        with refused(path, "must hold 156800 bytes after its header of 200 items"):
+            list(blocks)
 
 
 DAMAGED = {

@@ -1,11 +1,19 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn.model_selection import train_test_split
 
 from pipeline.datasets.images import LabelledImages
-from pipeline.datasets.splitting import fit_normalization, split_stratified
+from pipeline.datasets.splitting import (
+    fit_normalization,
+    fit_normalization_to_blocks,
+    split_rows,
+    split_stratified,
+)
 from tests.datasets.refusal import refused
 
 counts = st.lists(st.integers(2, 30), min_size=2, max_size=6)
@@ -70,6 +78,34 @@ def test_the_same_seed_gives_the_same_parts_in_the_same_order(split, seed):
         np.testing.assert_array_equal(numbers(first), numbers(second))
 
 
+@given(splits(), st.integers(0, 2**32 - 1))
+def test_the_rows_are_those_that_scikit_learn_chooses_in_its_order(split, seed):
+    data, size = split
+    expected = train_test_split(
+        np.arange(len(data)), test_size=size, stratify=data.labels, random_state=seed
+    )
+    for rows, wanted in zip(split_rows(data.labels, size, seed, "size"), expected, strict=True):
+        np.testing.assert_array_equal(rows, wanted)
+
+
+@pytest.mark.parametrize("size", [10_000, 5_000, 59_990, 12_345])
+def test_the_rows_of_a_large_set_are_scikit_learns_too(size):
+    labels = np.random.default_rng(size).choice(10, 60_000, p=np.arange(1, 11) / 55)
+    expected = train_test_split(np.arange(60_000), test_size=size, stratify=labels, random_state=0)
+    chosen = split_rows(labels.astype(np.uint8), size, 0, "size")
+    for rows, wanted in zip(chosen, expected, strict=True):
+        np.testing.assert_array_equal(rows, wanted)
+
+
+def test_choosing_rows_takes_16_bytes_an_image_at_the_most():
+    labels = np.repeat(np.arange(2, dtype=np.uint8), 500_000)
+    tracemalloc.start()
+    split_rows(labels, 1000, 0, "size")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 16 * len(labels)
+
+
 def test_another_seed_gives_other_parts(digits):
     chosen = [split_stratified(digits, 1000, seed, "size")[1].images.tobytes() for seed in range(5)]
     assert len(set(chosen)) == 5
@@ -118,6 +154,13 @@ def test_standardizing_takes_its_statistics_from_the_images_it_is_given_alone(fe
     assert fitted.std == pytest.approx(rest.images.std() / 255, abs=1e-12)
     assert fitted.mean != pytest.approx(few_digits.images.mean() / 255, abs=1e-6)
     assert abs(fitted.apply(part.images).mean()) > 1e-4
+
+
+@given(st.lists(st.integers(0, 200), max_size=5), st.permutations(range(200)))
+def test_statistics_of_blocks_are_those_of_the_whole_in_every_bit(few_digits, cuts, order):
+    blocks = map(few_digits.take, np.split(np.array(order), sorted(cuts)))
+    whole = fit_normalization(few_digits.images, "standardize")
+    assert fit_normalization_to_blocks(blocks, "standardize") == whole
 
 
 def test_scaling_maps_black_to_zero_and_white_to_one_and_does_not_look_at_the_images(few_digits):

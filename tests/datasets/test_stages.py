@@ -6,12 +6,14 @@ import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline.datasets import parquet
 from pipeline.datasets.splitting import split_stratified
-from pipeline.datasets.tables import read_examples, read_images
+from pipeline.datasets.tables import Description, read_examples, read_images, write_images
 from tests.datasets.layouts import (
     content_of,
     csv_bytes,
     csv_rows,
+    gzipped,
     idx_files,
     write_files,
     write_zip,
@@ -188,6 +190,39 @@ def damaged_idx(project, digits):
     write_files(project / "data/raw", files)
 
 
+def damaged_middle_of_long_idx(project, digits):
+    """15,000 images: what is wrong comes after the first block."""
+    many = digits.take(np.resize(np.arange(len(digits)), 15_000))
+    files = gzipped(idx_files("train", many))
+    name = "train-images-idx3-ubyte.gz"
+    content = files[name]
+    files[name] = content[: -len(content) // 8] + bytes(99) + content[-len(content) // 8 + 99 :]
+    write_files(project / "data/raw", files)
+
+
+def damaged_middle_of_training_table(project, digits):
+    damaged_middle_of_table(project, digits, "train")
+
+
+def damaged_middle_of_test_table(project, digits):
+    """The test set is read last, when the other two are written."""
+    damaged_middle_of_table(project, digits, "test")
+
+
+def damaged_middle_of_table(project, digits, split):
+    (project / "data/parquet/earlier").unlink()
+    description = Description("mnist-5k", ("0", "1"), "made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parquet, "ROW_GROUP", 16)
+        for name in ("train", "test"):
+            write_images(project / f"data/parquet/{name}.parquet", digits, description)
+    path = project / f"data/parquet/{split}.parquet"
+    content = path.read_bytes()
+    middle = len(content) * 3 // 4
+    path.write_bytes(content[:middle] + bytes(99) + content[middle + 99 :])
+    use(project, "unused")
+
+
 def too_many_classes(project, digits):
     use(project, "unused", classes=9)
     write_files(project / "data/raw", idx_files("train", digits))
@@ -219,6 +254,21 @@ FAILURES = {
         "convert",
         damaged_idx,
         ["data/raw/train-images-idx3-ubyte must hold 156800 bytes", "got 156799"],
+    ),
+    "a damaged middle of a long file": (
+        "convert",
+        damaged_middle_of_long_idx,
+        ["data/raw/train-images-idx3-ubyte.gz is a damaged gzip file"],
+    ),
+    "a damaged middle of a table": (
+        "split",
+        damaged_middle_of_training_table,
+        ["data/parquet/train.parquet is not a Parquet file of images"],
+    ),
+    "a damaged middle of the last table": (
+        "split",
+        damaged_middle_of_test_table,
+        ["data/parquet/test.parquet is not a Parquet file of images"],
     ),
     "a missing file": (
         "convert",

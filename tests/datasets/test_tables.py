@@ -1,17 +1,23 @@
 import json
+import threading
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.datasets import parquet
 from pipeline.datasets.images import LabelledImages
+from pipeline.datasets.parquet import ROW_GROUP
 from pipeline.datasets.raw import read_raw
 from pipeline.datasets.splitting import fit_normalization
 from pipeline.datasets.tables import (
-    ROW_GROUP,
     Description,
     Examples,
+    NormalizedImages,
+    open_examples,
+    open_images,
     read_examples,
     read_images,
     write_examples,
@@ -59,6 +65,105 @@ def test_more_images_than_a_row_group_keep_their_order(tmp_path):
     read, _ = read_images(tmp_path / "x.parquet")
     np.testing.assert_array_equal(read.images, images)
     np.testing.assert_array_equal(read.labels, labels)
+
+
+class Pieces:
+    """A set that comes in blocks of any sizes, raw or normalised."""
+
+    def __init__(self, whole, sizes, take):
+        ends = np.cumsum(sizes)
+        self.whole, self.labels = whole, whole.labels
+        self.rows = [rows for rows in np.split(np.arange(len(whole)), ends) if len(rows)]
+        self.take = take
+
+    def __getattr__(self, name):
+        return getattr(self.whole, name)
+
+    def __len__(self):
+        return len(self.whole)
+
+    def blocks(self):
+        return (self.take(self.whole, rows) for rows in self.rows)
+
+
+def take_examples(examples, rows):
+    return Examples(
+        examples.inputs[rows], examples.labels[rows], examples.description, examples.normalization
+    )
+
+
+@pytest.mark.parametrize("sizes", [[], [1, 2, 3], [50, 50], [64, 64, 64], [130], [63, 1, 64, 65]])
+def test_the_bytes_do_not_depend_on_the_blocks_that_are_written(
+    tmp_path, few_digits, examples, monkeypatch, sizes
+):
+    monkeypatch.setattr(parquet, "ROW_GROUP", 64)
+    write_images(tmp_path / "raw", few_digits, DESCRIPTION)
+    write_examples(tmp_path / "normalised", examples)
+    write_images(tmp_path / "raw2", Pieces(few_digits, sizes, LabelledImages.take), DESCRIPTION)
+    write_examples(tmp_path / "normalised2", Pieces(examples, sizes, take_examples))
+    for name in ("raw", "normalised"):
+        assert (tmp_path / name).read_bytes() == (tmp_path / f"{name}2").read_bytes()
+    assert open_examples(tmp_path / "normalised").file.group_rows == (64, 64, 64, 8)
+
+
+def test_a_set_that_is_normalised_block_by_block_is_the_set_normalised_whole(few_digits, examples):
+    cut = Pieces(few_digits, [3, 100], LabelledImages.take)
+    normalised = NormalizedImages(cut, DESCRIPTION, examples.normalization)
+    blocks = list(normalised.blocks())
+    assert [len(block) for block in blocks] == [3, 100, 97]
+    inputs = np.concatenate([block.inputs for block in blocks])
+    np.testing.assert_array_equal(inputs, examples.inputs)
+    np.testing.assert_array_equal(normalised.labels, examples.labels)
+
+
+@pytest.fixture(params=[64, 100, 1000], ids="row groups of {}".format)
+def stored(request, tmp_path, examples, monkeypatch):
+    """200 examples in a file, read 32 at a time."""
+    monkeypatch.setattr(parquet, "ROW_GROUP", request.param)
+    monkeypatch.setattr(parquet, "PIECE", 32)
+    write_examples(tmp_path / "x.parquet", examples)
+    return open_examples(tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize("count", [None, 1, 31, 32, 64, 65, 150, 200, 201])
+def test_a_file_that_is_read_in_blocks_gives_what_it_gives_whole(stored, examples, count):
+    expected = examples.first(count)
+    first = stored.first(count)
+    blocks = list(first.blocks())
+    assert len(first) == len(expected)
+    assert all(len(block) == 32 for block in blocks[:-1])
+    for read in (first.read(), *blocks):
+        assert read.description == DESCRIPTION
+        assert read.normalization == examples.normalization
+    for name in ("inputs", "labels"):
+        in_blocks = np.concatenate([getattr(block, name) for block in blocks])
+        np.testing.assert_array_equal(in_blocks, getattr(expected, name))
+        np.testing.assert_array_equal(getattr(first.read(), name), getattr(expected, name))
+    np.testing.assert_array_equal(first.labels, expected.labels)
+
+
+@pytest.mark.parametrize("count", [None, 1, 64, 65, 150])
+def test_shuffled_blocks_hold_every_example_once_with_row_groups_in_a_drawn_order(
+    stored, examples, count
+):
+    expected = examples.first(count)
+    orders = set()
+    for seed in range(10):
+        blocks = list(stored.first(count).shuffled_blocks(np.random.default_rng(seed)))
+        inputs = np.concatenate([block.inputs for block in blocks])
+        assert sorted(map(bytes, inputs)) == sorted(map(bytes, expected.inputs))
+        orders.add(inputs.tobytes())
+    groups = -(-len(expected) // stored.file.group_rows[0])
+    assert (len(orders) > 1) == (groups > 1)
+
+
+def test_a_reader_that_stops_early_leaves_no_thread(stored):
+    before = threading.active_count()
+    blocks = stored.blocks()
+    next(blocks)
+    assert threading.active_count() == before + 1
+    blocks.close()
+    assert threading.active_count() == before
 
 
 def test_any_parquet_reader_sees_columns_and_metadata(tmp_path, few_digits, examples):
@@ -204,6 +309,58 @@ def test_a_damaged_file_is_refused_with_its_name(tmp_path, few_digits, damage):
     path.write_bytes(damage(path.read_bytes()))
     with refused(path, "is not a Parquet file of images"):
         read_images(path)
+
+
+def damage_middle(path):
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 500] = bytes(500)
+    path.write_bytes(content)
+
+
+def test_a_damaged_middle_is_refused_when_the_blocks_come_to_it(stored):
+    damage_middle(stored.file.path)
+    with refused(stored.file.path, "is not a Parquet file of images"):
+        list(stored.blocks())
+    with refused(stored.file.path, "is not a Parquet file of images"):
+        list(stored.shuffled_blocks(np.random.default_rng(0)))
+    if len(stored.file.group_rows) > 1:
+        assert len(next(stored.blocks())) == 32
+
+
+def test_a_file_that_ends_before_its_footer_says_is_refused(stored):
+    *rows, last = stored.file.group_rows
+    longer = replace(stored.file, group_rows=(*rows, last + 3))
+    with refused(stored.file.path, "ends 3 rows before it should"):
+        replace(stored, file=longer, count=203).read()
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"label": pa.array([1, None], pa.uint8()), "image": pixels()},
+        {
+            "label": LABELS,
+            "image": pa.array([[0] * 784, None], pa.list_(pa.uint8(), 784)),
+        },
+        {
+            "label": LABELS,
+            "image": pa.array([[0] * 784, [None] * 784], pa.list_(pa.uint8(), 784)),
+        },
+    ],
+    ids=["label", "image", "pixel"],
+)
+def test_a_missing_value_is_refused(tmp_path, columns):
+    write_table(tmp_path / "x.parquet", columns, SAYS)
+    with refused(tmp_path / "x.parquet", "got nulls"):
+        read_images(tmp_path / "x.parquet")
+
+
+def test_a_missing_label_is_refused_where_labels_alone_are_read(tmp_path):
+    columns = {"label": pa.array([1, None], pa.uint8()), "image": pixels()}
+    write_table(tmp_path / "x.parquet", columns, SAYS)
+    with refused(tmp_path / "x.parquet", "got nulls"):
+        _ = open_images(tmp_path / "x.parquet").labels
 
 
 def test_a_missing_file_is_refused_with_its_name(tmp_path):
