@@ -7,13 +7,15 @@ import pandas as pd
 from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_fscore_support
 
-from pipeline.datasets.tables import Examples
+from pipeline.datasets.parquet import ROW_GROUP, recut
+from pipeline.datasets.tables import Examples, ExampleSet
 from pipeline.nn.backend import Device
 from pipeline.nn.batches import put_batch
 from pipeline.nn.model_file import Model
-from pipeline.nn.parallel import Workers
+from pipeline.nn.network import Network
+from pipeline.nn.parallel import TILES_SHARE, Workers
 from pipeline.nn.prediction import check_fits, predict_probabilities
-from pipeline.nn.training import score
+from pipeline.nn.training import Score, mean_score, tile_totals
 
 DIGITS = 6
 """Decimals kept in metrics: finer than one image in 60,000."""
@@ -21,7 +23,7 @@ DIGITS = 6
 
 def evaluate(
     model: Model,
-    train: Examples,
+    train: ExampleSet,
     validation: Examples,
     test: Examples,
     test_sample: int | None,
@@ -32,12 +34,13 @@ def evaluate(
 
     Gives the metrics, and a table of test images with columns label, prediction (class names) and
     confidence. The interval of the test accuracy is Wilson's, at 95 %: where the accuracy on
-    other images of the same kind would lie. Losses are in the unit of the model's loss.
+    other images of the same kind would lie. Losses are in the unit of the model's loss. The
+    training images are taken block by block: there may be more of them than memory holds.
     """
     check_fits(model, test)
+    sets: dict[str, ExampleSet] = {"train": train, "validation": validation, "test": test}
     parts = {
-        name: score(model.network, put_batch(device, part.inputs, part.labels), workers)
-        for name, part in (("train", train), ("validation", validation), ("test", test))
+        name: score_set(model.network, examples, device, workers) for name, examples in sets.items()
     }
     probabilities = predict_probabilities(model, device.put(test.inputs), workers)
     predicted = probabilities.argmax(axis=1)
@@ -80,3 +83,26 @@ def evaluate(
         }
     )
     return rounded | counts, table
+
+
+def score_set(network: Network, examples: ExampleSet, device: Device, workers: Workers) -> Score:
+    """Measure the mean cost and the accuracy on a set of examples of any size.
+
+    On a CPU a few tiles at a time, the very tiles that `training.score` takes of all examples in
+    memory, and so the same bits; on a GPU, ROW_GROUP examples at a time.
+    """
+    count = len(examples)
+    tiles = workers.tiles(count)
+    if not workers.on_cpu:
+        tiles = [slice(row, min(row + ROW_GROUP, count)) for row in range(0, count, ROW_GROUP)]
+    together = [tiles[start : start + TILES_SHARE] for start in range(0, len(tiles), TILES_SHARE)]
+    pieces = recut(
+        ((block.inputs, block.labels) for block in examples.blocks()),
+        (some[-1].stop - some[0].start for some in together),
+    )
+    totals = []
+    for some, (inputs, labels) in zip(together, pieces, strict=True):
+        first = some[0].start
+        own = [slice(tile.start - first, tile.stop - first) for tile in some]
+        totals += tile_totals(network, put_batch(device, inputs, labels), own, workers)
+    return mean_score(totals, count)

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from pipeline.command import Command
-from pipeline.datasets.tables import read_examples
+from pipeline.datasets.tables import open_examples, read_examples
 from pipeline.evaluation import evaluate
 from pipeline.files import write_json, write_table
 from pipeline.nn.backend import find_device
@@ -30,7 +30,7 @@ def main(variant: str) -> None:
     with Workers(device) as workers:
         metrics, predictions = evaluate(
             model,
-            read_examples(SPLITS / "train.parquet").first(chosen.train_limit),
+            open_examples(SPLITS / "train.parquet").first(chosen.train_limit),
             read_examples(SPLITS / "validation.parquet"),
             read_examples(SPLITS / "test.parquet"),
             chosen.test_sample,

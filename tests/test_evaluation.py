@@ -1,15 +1,19 @@
 import numpy as np
 import pytest
 
+from pipeline.datasets import parquet
 from pipeline.datasets.splitting import Normalization
-from pipeline.datasets.tables import Description, Examples
+from pipeline.datasets.tables import Description, Examples, open_examples, write_examples
 from pipeline.errors import DataError
-from pipeline.evaluation import evaluate
+from pipeline.evaluation import evaluate, score_set
 from pipeline.nn.backend import CPU
+from pipeline.nn.batches import put_batch
 from pipeline.nn.model_file import Model
 from pipeline.nn.network import Architecture, Network
 from pipeline.nn.parallel import Workers
 from pipeline.nn.prediction import predict_probabilities
+from pipeline.nn.training import make_network, score
+from pipeline.params import VariantSettings
 
 CLASSES = ("a", "b", "c")
 SCALE = Normalization("scale", 0.0, 1.0)
@@ -108,3 +112,28 @@ def test_a_model_of_another_normalization_is_refused(model):
     other = Normalization("standardize", 0.1, 0.3)
     with pytest.raises(DataError, match="was trained on images normalised by"):
         evaluated(model, examples_of([0, 1], normalization=other))
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    """10,000 examples in a file, read 300 at a time."""
+    monkeypatch.setattr(parquet, "PIECE", 300)
+    rng = np.random.default_rng(0)
+    inputs = (rng.integers(0, 256, (10_000, 784)) / 255).astype(np.float32)
+    labels = rng.integers(0, 10, 10_000, np.uint8)
+    description = Description("made", tuple("0123456789"), "made")
+    write_examples(tmp_path / "x.parquet", Examples(inputs, labels, description, SCALE))
+    return open_examples(tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize("count", [1, 300, 513, 4096, 4097, 9_999, 10_000])
+def test_a_score_of_a_file_that_is_read_in_pieces_is_that_of_memory_in_every_bit(stored, count):
+    settings = VariantSettings(hidden=[20], lr=0.1, batch_size=32, epochs=1)
+    network, _ = make_network(settings, 10, 0, CPU)
+    part = stored.first(count)
+    whole = part.read()
+    for threads in (1, 3):
+        with Workers(CPU, threads) as workers:
+            in_memory = score(network, put_batch(CPU, whole.inputs, whole.labels), workers)
+            assert score_set(network, part, CPU, workers) == in_memory
+            assert score_set(network, whole, CPU, workers) == in_memory

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,8 +23,7 @@ from pipeline.files import whole_file
 
 ROW_GROUP = 16_384
 PIECE = 4_096
-"""Rows that are read at once. Whole tiles of `pipeline.nn.parallel`, so that sums over a file read
-in pieces are those over one in memory."""
+"""Rows that are read at once."""
 
 Piece = tuple[NDArray[Any], NDArray[np.uint8]]
 """Some rows' pixels (n, 784) and labels (n,)."""
@@ -115,7 +115,7 @@ def write_pixels(
             write_statistics=False,
         ) as writer,
     ):
-        for pixels, labels in _row_groups(pieces):
+        for pixels, labels in recut(pieces, repeat(ROW_GROUP)):
             images = pa.FixedSizeListArray.from_arrays(
                 pa.array(pixels.reshape(-1)), type=schema.field("image").type
             )
@@ -123,19 +123,20 @@ def write_pixels(
             writer.write_table(table)
 
 
-def _row_groups(pieces: Iterable[Piece]) -> Iterator[Piece]:
-    """Put pieces together, and cut them, to ROW_GROUP rows each, the last one aside."""
+def recut(pieces: Iterable[Piece], sizes: Iterable[int]) -> Iterator[Piece]:
+    """Put pieces together, and cut them, to the sizes asked for; the last may be smaller."""
+    wanted = iter(sizes)
     parts: list[Piece] = []
-    missing = ROW_GROUP
+    missing = next(wanted, 0)
     for pixels, labels in pieces:
         start = 0
-        while start < len(labels):
+        while missing and start < len(labels):
             part = slice(start, start + missing)
             parts.append((pixels[part], labels[part]))
             start, missing = start + len(labels[part]), missing - len(labels[part])
             if not missing:
                 yield _joined(parts)
-                parts, missing = [], ROW_GROUP
+                parts, missing = [], next(wanted, 0)
     if parts:
         yield _joined(parts)
 

@@ -2,10 +2,21 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from pipeline.nn.backend import Array, Device, array_module
+
+
+class TrainingSet(Protocol):
+    """Examples to train on, wherever they are kept."""
+
+    def __len__(self) -> int:
+        """Count the examples."""
+
+    def batches(self, size: int, rng: np.random.Generator) -> Iterator["Batch"]:
+        """Yield all examples once, in batches of `size` (the last may be smaller), shuffled."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 from pipeline.datasets.images import PIXELS
 from pipeline.errors import TrainingError
 from pipeline.nn.backend import Device, array_module, to_host
-from pipeline.nn.batches import Batch
+from pipeline.nn.batches import Batch, TrainingSet
 from pipeline.nn.network import Architecture, Gradients, Network, initialize_network
 from pipeline.nn.parallel import Workers
 from pipeline.nn.steps import Steps, Totals, add_totals, quiet, totals_of
@@ -57,7 +57,7 @@ def make_network(
 def train(
     network: Network,
     settings: VariantSettings,
-    training: Batch,
+    training: TrainingSet,
     validation: Batch,
     rng: np.random.Generator,
     workers: Workers,
@@ -89,16 +89,31 @@ def train(
 
 def score(network: Network, batch: Batch, workers: Workers) -> Score:
     """Measure the mean cost and the accuracy on a set of examples."""
+    totals = tile_totals(network, batch, workers.tiles(len(batch)), workers)
+    return mean_score(totals, len(batch))
 
-    def tile_score(tile: slice) -> Totals:
+
+def tile_totals(
+    network: Network, batch: Batch, tiles: list[slice], workers: Workers
+) -> list[Totals]:
+    """Give the sum of the costs and the number of right answers in each tile of a batch."""
+    totals: list[Totals] = [(0.0, 0)] * len(tiles)
+
+    def measure(index: int) -> None:
         with quiet():
-            labels = batch.labels[tile]
-            outputs, _ = network.forward(batch.inputs[tile])
+            labels = batch.labels[tiles[index]]
+            outputs, _ = network.forward(batch.inputs[tiles[index]])
             costs, _ = network.loss(outputs, labels)
-            return totals_of(costs, outputs, labels)
+            totals[index] = totals_of(costs, outputs, labels)
 
-    cost, correct = add_totals(list(workers.map(tile_score, len(batch))))
-    return Score(float(cost) / len(batch), float(correct) / len(batch))
+    workers.run(measure, len(tiles))
+    return totals
+
+
+def mean_score(totals: list[Totals], count: int) -> Score:
+    """Put the tiles of `count` examples together, in their order."""
+    cost, correct = add_totals(totals)
+    return Score(float(cost) / count, float(correct) / count)
 
 
 def _weight_norms(arrays: Gradients) -> tuple[float, ...]:
