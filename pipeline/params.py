@@ -21,13 +21,13 @@ from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import SettingsError
 
-BatchSize = int | Literal["all"]
+NumberOrAll = int | Literal["all"]
 
 
-def _batch_size(value: Any) -> BatchSize:
+def _number_or_all(value: Any) -> NumberOrAll:
     if value == "all" or (type(value) is int and value >= 1):
         return value  # type: ignore[no-any-return]
-    raise PydanticCustomError("batch_size", "must be 'all' or a whole number >= 1")
+    raise PydanticCustomError("number_or_all", "must be 'all' or a whole number >= 1")
 
 
 def _name(value: str) -> str:
@@ -48,7 +48,7 @@ def _sources(value: Any) -> tuple[str, ...]:
 Name = Annotated[str, AfterValidator(_name)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Batch = Annotated[BatchSize, PlainValidator(_batch_size)]
+Images = Annotated[NumberOrAll, PlainValidator(_number_or_all)]
 
 
 class _Strict(BaseModel):
@@ -86,7 +86,7 @@ class VariantSettings(_Strict):
     """Each gradient element is limited to [-clip_value, clip_value]."""
     clip_norm: Rate | None = None
     """All gradients together are scaled down to this Euclidean norm."""
-    batch_size: Batch
+    batch_size: Images
     epochs: PositiveInt
     train_limit: PositiveInt | None = None
     """Train on at most so many images."""
@@ -117,7 +117,9 @@ class Settings(_Strict):
     device: Literal["cpu", "gpu", "auto"]
     lr: Rate | None
     epochs: PositiveInt | None
-    batch_size: Batch | None
+    batch_size: Images | None
+    shuffle_buffer: Images = "all"
+    """Images that training holds in memory to draw batches from; the others stay on disk."""
     dataset: str
     normalize: Literal["scale", "standardize"]
     datasets: dict[Name, DatasetSettings]

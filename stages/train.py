@@ -6,13 +6,14 @@ import click
 import pandas as pd
 
 from pipeline.command import Command
-from pipeline.datasets.tables import read_examples
+from pipeline.datasets.tables import open_examples, read_examples
 from pipeline.errors import TrainingError
 from pipeline.files import write_table
 from pipeline.nn.backend import find_device
 from pipeline.nn.batches import put_batch
 from pipeline.nn.model_file import Model, save_model
 from pipeline.nn.parallel import Workers
+from pipeline.nn.streaming import training_set
 from pipeline.nn.training import EpochReport, make_network, train
 from pipeline.params import read_params
 from pipeline.processor import is_native
@@ -31,7 +32,7 @@ def main(variant: str) -> None:
     settings = read_params()
     chosen = settings.variant(variant)
     device = find_device(settings.device)
-    examples = read_examples(SPLITS / "train.parquet").first(chosen.train_limit)
+    examples = open_examples(SPLITS / "train.parquet").first(chosen.train_limit)
     validation = read_examples(SPLITS / "validation.parquet")
     kernels = ", this processor's own kernels" if is_native() else ""
     click.echo(f"{variant}: {len(examples)} images on {device.name}{kernels}")
@@ -43,7 +44,7 @@ def main(variant: str) -> None:
         reports = train(
             network,
             chosen,
-            put_batch(device, examples.inputs, examples.labels),
+            training_set(examples, settings.shuffle_buffer, device),
             put_batch(device, validation.inputs, validation.labels),
             rng,
             workers,
@@ -59,6 +60,8 @@ def main(variant: str) -> None:
         "source": examples.description.source,
         "images": len(examples),
     }
+    if settings.shuffle_buffer != "all":
+        training["shuffle_buffer"] = settings.shuffle_buffer
     save_model(
         MODELS / f"{variant}.npz",
         Model(variant, network, examples.normalization, classes, training),

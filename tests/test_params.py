@@ -54,6 +54,8 @@ def test_every_variant_spells_out_every_setting_so_that_each_can_be_overridden()
         ("epochs", 1.5, "epochs must be a whole number, got 1.5"),
         ("batch_size", 0, "batch_size must be 'all' or a whole number >= 1, got 0"),
         ("batch_size", "some", "batch_size must be 'all' or a whole number >= 1, got 'some'"),
+        ("shuffle_buffer", 0, "shuffle_buffer must be 'all' or a whole number >= 1, got 0"),
+        ("shuffle_buffer", None, "shuffle_buffer must be 'all' or a whole number >= 1, got None"),
         ("seed", -1, "seed must be >= 0, got -1"),
         ("device", "tpu", "device must be one of 'cpu', 'gpu' or 'auto', got 'tpu'"),
         ("dataset", "emnist", "dataset must be one of fashion-mnist, mnist, mnist-5k, got emnist"),

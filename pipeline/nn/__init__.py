@@ -1,5 +1,5 @@
 """Fully connected networks from scratch.
 
 Reading order: `backend`, `initializers`, `activations`, `layers`, `losses`, `network`, `gradients`,
-`optimizers`, `parallel`, `training`, `model_file`, `prediction`.
+`optimizers`, `parallel`, `training`, `streaming`, `model_file`, `prediction`.
 """

@@ -1,0 +1,197 @@
+"""Training from a file: every image once an epoch, in an order that the seed gives."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from pipeline.datasets import parquet
+from pipeline.datasets.splitting import Normalization
+from pipeline.datasets.tables import Description, Examples, open_examples, write_examples
+from pipeline.errors import DataError, SettingsError
+from pipeline.nn import streaming
+from pipeline.nn.backend import CPU
+from pipeline.nn.batches import Batch, put_batch
+from pipeline.nn.parallel import Workers
+from pipeline.nn.streaming import StreamedExamples, training_set
+from pipeline.nn.training import make_network, train
+from pipeline.params import VariantSettings
+
+COUNT = 1000
+SCALE = Normalization("scale", 0.0, 1.0)
+
+
+@pytest.fixture(autouse=True)
+def _small_pieces(monkeypatch):
+    """Let a piece be 16 rows, so that 1,000 images are many."""
+    monkeypatch.setattr(parquet, "PIECE", 16)
+    monkeypatch.setattr(streaming, "PIECE", 16)
+
+
+def stored(path, monkeypatch, row_group=64):
+    """Give 1,000 examples in a file; each carries its own number, and its class, 0 to 9, follows
+    from it: the file is sorted by class.
+    """
+    inputs = np.zeros((COUNT, 784), np.float32)
+    inputs[:, 0] = np.arange(COUNT)
+    labels = (np.arange(COUNT) // 100).astype(np.uint8)
+    monkeypatch.setattr(parquet, "ROW_GROUP", row_group)
+    write_examples(
+        path, Examples(inputs, labels, Description("made", tuple("0123456789"), "made"), SCALE)
+    )
+    return open_examples(path)
+
+
+@pytest.fixture
+def examples(tmp_path, monkeypatch):
+    return stored(tmp_path / "x.parquet", monkeypatch)
+
+
+def numbers(batch):
+    return batch.inputs[:, 0].astype(int).tolist()
+
+
+def epoch(examples, buffer, size, seed=0):
+    batches = StreamedExamples(examples, buffer, CPU).batches(size, np.random.default_rng(seed))
+    return list(batches)
+
+
+@pytest.mark.parametrize("row_group", [16, 50, 64, 300, 1000, 5000])
+@pytest.mark.parametrize(("buffer", "size"), [(1, 1), (40, 32), (200, 7), (999, 100), (5000, 128)])
+def test_an_epoch_gives_every_image_once_with_its_label_in_batches_of_one_size(
+    tmp_path, monkeypatch, row_group, buffer, size
+):
+    batches = epoch(stored(tmp_path / "x", monkeypatch, row_group), buffer, size)
+    *full, last = map(len, batches)
+    assert set(full) <= {size}
+    assert last == (COUNT % size or size)
+    seen = [number for batch in batches for number in numbers(batch)]
+    assert sorted(seen) == list(range(COUNT))
+    labels = np.concatenate([batch.labels for batch in batches])
+    np.testing.assert_array_equal(labels, np.array(seen) // 100)
+    assert labels.dtype == np.int64
+
+
+@pytest.mark.parametrize("limit", [1, 15, 64, 65, 500])
+def test_a_limit_keeps_to_the_first_images_of_the_file(examples, limit):
+    batches = epoch(examples.first(limit), 100, 10)
+    assert sorted(number for batch in batches for number in numbers(batch)) == list(range(limit))
+
+
+def test_the_same_seed_gives_the_same_order_and_another_seed_another(examples):
+    orders = [[numbers(batch) for batch in epoch(examples, 200, 32, seed)] for seed in (0, 0, 1, 2)]
+    assert orders[0] == orders[1]
+    assert orders[0] != orders[2] != orders[3]
+
+
+def test_every_epoch_has_an_order_of_its_own(examples):
+    training, rng = StreamedExamples(examples, 200, CPU), np.random.default_rng(0)
+    first, second = ([numbers(batch) for batch in training.batches(32, rng)] for _ in range(2))
+    assert first != second
+
+
+def test_row_groups_come_in_another_order_than_the_files(examples):
+    firsts = {numbers(epoch(examples, 1, 1, seed)[0])[0] // 64 for seed in range(20)}
+    assert len(firsts) > 5
+
+
+def test_a_batch_is_drawn_from_all_that_wait_in_the_buffer(examples):
+    """A buffer of 320 images holds five of the row groups of 64; the classes lie sorted."""
+    groups = [len({number // 64 for number in numbers(b)}) for b in epoch(examples, 320, 32)]
+    assert np.mean(groups) > 4
+    alone = [len({number // 64 for number in numbers(b)}) for b in epoch(examples, 32, 32)]
+    assert np.mean(alone) < 3
+
+
+def test_a_buffer_of_all_images_shuffles_all_with_all(examples):
+    places = np.array(
+        [
+            np.argsort([n for batch in epoch(examples, COUNT, 100, seed) for n in numbers(batch)])
+            for seed in range(40)
+        ]
+    )
+    # The mean place of an image over 40 epochs lies at the middle, wherever it is in the file:
+    # within 5 deviations of the mean of 40 uniform draws.
+    assert abs(places.mean(axis=0) - 499.5).max() < 5 * 1000 / np.sqrt(12 * 40)
+    neighbours = np.abs(np.diff(places, axis=1)).mean()
+    assert neighbours == pytest.approx(COUNT / 3, rel=0.02)
+
+
+def test_memory_holds_the_buffer_and_not_the_file(examples):
+    list(epoch(examples, 64, 8))
+    tracemalloc.start()
+    for _ in StreamedExamples(examples, 64, CPU).batches(8, np.random.default_rng(0)):
+        pass
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < COUNT * 784 * 4 / 4
+
+
+@pytest.mark.parametrize("size", [101, 1000])
+def test_a_batch_larger_than_the_buffer_is_refused_with_both_settings(examples, size):
+    with pytest.raises(
+        SettingsError, match=f"batch_size must be at most shuffle_buffer, 100, got {size}"
+    ):
+        epoch(examples, 100, size)
+
+
+def test_one_batch_of_all_images_is_given_where_the_buffer_holds_them(examples):
+    (batch,) = epoch(examples, 1000, 1000)
+    assert sorted(numbers(batch)) == list(range(COUNT))
+
+
+def test_a_damaged_middle_stops_the_epoch_with_the_files_name(examples):
+    content = bytearray(examples.file.path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 300] = bytes(300)
+    examples.file.path.write_bytes(content)
+    with pytest.raises(DataError, match=r"x\.parquet is not a Parquet file of images"):
+        epoch(examples, 100, 10)
+
+
+def test_a_training_set_is_in_memory_unless_a_buffer_is_asked_for(examples):
+    whole = training_set(examples, "all", CPU)
+    assert isinstance(whole, Batch)
+    np.testing.assert_array_equal(whole.inputs[:, 0], np.arange(COUNT))
+    assert training_set(examples, 100, CPU) == StreamedExamples(examples, 100, CPU)
+    assert len(training_set(examples.first(7), 100, CPU)) == 7
+
+
+@pytest.fixture
+def real(tmp_path, digits, monkeypatch):
+    """5,000 real digits in a file of row groups of 512, in no order."""
+    mixed = digits.take(np.random.default_rng(0).permutation(5000))
+    monkeypatch.setattr(parquet, "ROW_GROUP", 512)
+    monkeypatch.setattr(parquet, "PIECE", 512)
+    monkeypatch.setattr(streaming, "PIECE", 512)
+    description = Description("mnist-5k", tuple("0123456789"), "real")
+    path = tmp_path / "real.parquet"
+    write_examples(path, Examples(SCALE.apply(mixed.images), mixed.labels, description, SCALE))
+    return open_examples(path)
+
+
+def trained(training, validation, threads=2):
+    settings = VariantSettings(hidden=[32], lr=0.1, batch_size=32, epochs=3)
+    network, rng = make_network(settings, 10, 0, CPU)
+    with Workers(CPU, threads) as workers:
+        reports = list(train(network, settings, training, validation, rng, workers))
+    return network.parameters, reports
+
+
+def test_training_from_the_file_learns_as_well_as_from_memory(real):
+    held = real.first(500).read()
+    validation = put_batch(CPU, held.inputs, held.labels)
+    _, from_memory = trained(training_set(real, "all", CPU), validation)
+    _, from_disk = trained(training_set(real, 1024, CPU), validation)
+    for memory, disk in zip(from_memory, from_disk, strict=True):
+        assert disk.train.accuracy == pytest.approx(memory.train.accuracy, abs=0.02)
+    assert from_disk[-1].validation.accuracy > 0.9
+
+
+def test_training_from_the_file_gives_the_same_bytes_on_any_number_of_threads(real):
+    held = real.first(500).read()
+    validation = put_batch(CPU, held.inputs, held.labels)
+    alone, reports = trained(training_set(real, 1024, CPU), validation, threads=1)
+    again, same = trained(training_set(real, 1024, CPU), validation, threads=3)
+    assert reports == same
+    for name, parameter in alone.items():
+        np.testing.assert_array_equal(parameter, again[name])
