@@ -73,6 +73,7 @@ def test_imports_point_one_way():
         ("pyarrow", r"pipeline/datasets/(csv|parquet|tables)\.py"),
         ("sklearn", r"pipeline/(evaluation|figures/quality)\.py"),
         ("torch|tensorflow|jax|keras", r"nowhere"),
+        ("benchmarks|tests", r"nowhere"),
     ],
 )
 def test_a_library_is_imported_only_where_it_belongs(library, allowed):

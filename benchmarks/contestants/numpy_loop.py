@@ -1,0 +1,119 @@
+"""A plain NumPy loop as tutorials and published projects write it: whole batches in float64.
+
+Forward, one-hot labels, backward, update. BLAS takes its own kernels and as many threads as it
+likes.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.job import Epoch, Epochs, Job
+
+Array = NDArray[np.float64]
+Layers = list[tuple[Array, Array]]
+
+
+def make(job: Job) -> Epochs:
+    """Prepare to train a variant."""
+    settings, size = job.settings, job.batch_size
+    x, y = job.inputs.astype(np.float64), job.labels
+    validation_x = job.validation_inputs.astype(np.float64)
+
+    def epochs(scored: int) -> Iterator[Epoch]:
+        layers: Layers = [(w.astype(np.float64), b.astype(np.float64)) for w, b in job.weights]
+        velocities = [(np.zeros_like(w), np.zeros_like(b)) for w, b in layers]
+        one_hot = np.eye(job.classes)
+        rng = job.order()
+        while True:
+            total, right = 0.0, 0.0
+            order = rng.permutation(len(x)) if size < len(x) else None
+            for start in range(0, len(x), size):
+                rows = slice(None) if order is None else order[start : start + size]
+                batch, labels = x[rows], y[rows]
+                activations = forward(layers, batch, settings)
+                cost, accuracy = score(activations[-1], labels, one_hot[labels], settings)
+                total += cost * len(batch)
+                right += accuracy * len(batch)
+                gradients = backward(layers, activations, one_hot[labels], settings)
+                update(layers, gradients, velocities, settings)
+            labels = job.validation_labels[:scored]
+            outputs = forward(layers, validation_x[:scored], settings)[-1]
+            yield Epoch(
+                total / len(x), right / len(x), *score(outputs, labels, one_hot[labels], settings)
+            )
+
+    return epochs
+
+
+def forward(layers: Layers, x: Array, settings: dict[str, Any]) -> list[Array]:
+    """Give the input and every layer's activation."""
+    activations = [x]
+    for number, (weight, bias) in enumerate(layers, start=1):
+        z = activations[-1] @ weight + bias
+        kind = settings["activation"] if number < len(layers) else settings["output"]
+        if kind == "relu":
+            a = np.maximum(0, z)
+        elif kind == "tanh":
+            a = np.tanh(z)
+        elif kind == "sigmoid":
+            a = 1 / (1 + np.exp(-z))
+        else:
+            exponentials = np.exp(z - z.max(axis=1, keepdims=True))
+            a = exponentials / exponentials.sum(axis=1, keepdims=True)
+        activations.append(a)
+    return activations
+
+
+def score(
+    outputs: Array, labels: NDArray[np.int64], one_hot: Array, settings: dict[str, Any]
+) -> tuple[float, float]:
+    """Give the mean cost and the accuracy."""
+    if settings["loss"] == "cross_entropy":
+        cost = float(-np.sum(one_hot * np.log(outputs + 1e-12)) / len(labels))
+    else:
+        cost = float(np.mean((outputs - one_hot) ** 2))
+    return cost, float(np.mean(outputs.argmax(axis=1) == labels))
+
+
+def backward(
+    layers: Layers, activations: list[Array], one_hot: Array, settings: dict[str, Any]
+) -> Layers:
+    """Give the gradients of the mean cost, first layer first."""
+    outputs = activations[-1]
+    if settings["loss"] == "cross_entropy":
+        dz = (outputs - one_hot) / len(one_hot)
+    else:
+        dz = 2 * (outputs - one_hot) / one_hot.size * outputs * (1 - outputs)
+    gradients: Layers = []
+    for number in range(len(layers) - 1, -1, -1):
+        a = activations[number]
+        gradients.insert(0, (a.T @ dz, dz.sum(axis=0)))
+        if number:
+            dz = (dz @ layers[number][0].T) * slope(a, settings["activation"])
+    return gradients
+
+
+def slope(a: Array, activation: str) -> NDArray[Any]:
+    """Give an activation function's derivative where its value is `a`."""
+    if activation == "relu":
+        return a > 0
+    return a * (1 - a) if activation == "sigmoid" else 1 - a**2
+
+
+def update(layers: Layers, gradients: Layers, velocities: Layers, settings: dict[str, Any]) -> None:
+    """Take a step of gradient descent, with whatever the variant adds to it."""
+    limit, momentum, lr = settings["clip_value"], settings["momentum"], settings["lr"]
+    for layer, gradient, velocity in zip(layers, gradients, velocities, strict=True):
+        for parameter, g, v in zip(layer, gradient, velocity, strict=True):
+            if limit is not None:
+                g = np.clip(g, -limit, limit)
+            if settings["l2"] and parameter.ndim == 2:
+                g = g + settings["l2"] * parameter
+            if momentum:
+                v *= momentum
+                v += g
+                g = v
+            parameter -= lr * g

@@ -1,0 +1,134 @@
+"""PyTorch as its users write it: modules, autograd and an optimiser, run operation by operation.
+
+What makes it fast on a processor is all here: tensors stay in memory and batches are indexed, not
+loaded; the optimiser's step is one fused kernel; costs are read once an epoch.
+"""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch.nn import functional
+
+from benchmarks.job import Epoch, Epochs, Job, Labels
+
+Scores = tuple[torch.Tensor, torch.Tensor]
+"""The mean cost and the count of right answers."""
+Step = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Scores]
+"""Takes inputs, the loss's targets and labels."""
+
+ACTIVATIONS = {
+    "relu": torch.nn.ReLU,
+    "sigmoid": torch.nn.Sigmoid,
+    "tanh": torch.nn.Tanh,
+}
+
+
+def make(job: Job) -> Epochs:
+    """Prepare to train a variant."""
+    return prepare(job)[1]
+
+
+def prepare(job: Job) -> tuple[torch.nn.Module, Epochs]:
+    """Give a variant's network and the way to train it."""
+    torch.set_num_threads(job.threads)
+    model, loss = make_model(job), loss_function(job)
+    limit = job.settings["clip_value"]
+
+    def score(x: torch.Tensor, targets: torch.Tensor, labels: torch.Tensor) -> Scores:
+        outputs = model(x)
+        return loss(outputs, targets), (outputs.argmax(1) == labels).sum()
+
+    def epochs(scored: int) -> Iterator[Epoch]:
+        set_weights(model, job)
+        optimizer = make_optimizer(model, job)
+
+        def step(x: torch.Tensor, targets: torch.Tensor, labels: torch.Tensor) -> Scores:
+            optimizer.zero_grad()
+            cost, right = score(x, targets, labels)
+            cost.backward()
+            if limit is not None:
+                torch.nn.utils.clip_grad_value_(model.parameters(), limit)
+            optimizer.step()
+            return cost.detach(), right
+
+        return run_epochs(job, step, score, scored)
+
+    return model, epochs
+
+
+def make_model(job: Job) -> torch.nn.Module:
+    """Build a variant's network. With cross-entropy its outputs are logits."""
+    modules: list[torch.nn.Module] = []
+    for weight, _ in job.weights:
+        modules.append(torch.nn.Linear(*weight.shape))
+        modules.append(ACTIVATIONS[job.settings["activation"]]())
+    modules.pop()
+    if job.settings["loss"] == "mean_squared_error":
+        modules.append(torch.nn.Sigmoid())
+    return torch.nn.Sequential(*modules)
+
+
+def set_weights(model: torch.nn.Module, job: Job) -> None:
+    """Put a network back to the job's first weights."""
+    linear = [module for module in model if isinstance(module, torch.nn.Linear)]
+    with torch.no_grad():
+        for module, (weight, bias) in zip(linear, job.weights, strict=True):
+            module.weight.copy_(torch.from_numpy(weight.T))
+            module.bias.copy_(torch.from_numpy(bias))
+
+
+def make_optimizer(model: torch.nn.Module, job: Job) -> torch.optim.Optimizer:
+    """Build the optimiser; L2 falls on weights alone."""
+    parameters = list(model.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.ndim == 2], "weight_decay": job.settings["l2"]},
+        {"params": [p for p in parameters if p.ndim == 1]},
+    ]
+    lr, momentum = job.settings["lr"], job.settings["momentum"]
+    return torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=True)
+
+
+def loss_function(job: Job) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """Give the mean cost of outputs against targets."""
+    if job.settings["loss"] == "cross_entropy":
+        return functional.cross_entropy
+    return functional.mse_loss
+
+
+def make_targets(job: Job, labels: Labels) -> torch.Tensor:
+    """Give what the loss compares with: labels, or for mean squared error one-hot rows."""
+    tensor = torch.from_numpy(labels)
+    if job.settings["loss"] == "cross_entropy":
+        return tensor
+    return functional.one_hot(tensor, job.classes).float()
+
+
+def run_epochs(job: Job, step: Step, score: Step, scored: int) -> Iterator[Epoch]:
+    """Train with `step` for ever; measure with `score` after every epoch."""
+    x, labels = torch.from_numpy(job.inputs), torch.from_numpy(job.labels)
+    targets = make_targets(job, job.labels)
+    validation = (
+        torch.from_numpy(job.validation_inputs[:scored]),
+        make_targets(job, job.validation_labels[:scored]),
+        torch.from_numpy(job.validation_labels[:scored]),
+    )
+    rng, count = job.order(), len(x)
+    while True:
+        total, right = torch.zeros(()), torch.zeros((), dtype=torch.int64)
+        if job.batch_size == count:
+            cost, hits = step(x, targets, labels)
+            total += cost * count
+            right += hits
+        else:
+            for rows in torch.from_numpy(rng.permutation(count)).split(job.batch_size):
+                cost, hits = step(x[rows], targets[rows], labels[rows])
+                total += cost * len(rows)
+                right += hits
+        with torch.inference_mode():
+            cost, hits = score(*validation)
+        yield Epoch(
+            total.item() / count,
+            right.item() / count,
+            cost.item(),
+            hits.item() / len(validation[0]),
+        )

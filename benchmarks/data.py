@@ -1,0 +1,77 @@
+"""The data to measure on: splits made by the pipeline's own stages, and jobs for contestants."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.children import run_module
+from benchmarks.job import Job, write_job
+from pipeline.datasets.tables import Examples, read_examples
+from pipeline.errors import SettingsError
+from pipeline.nn.backend import CPU, available_cores
+from pipeline.nn.training import make_network
+from pipeline.params import Settings, VariantSettings
+
+SAMPLE, FULL = "mnist-5k", "mnist"
+
+
+def make_splits(settings: Settings, data: Path | None, folder: Path) -> Settings:
+    """Make `folder/data/splits` from IDX files, or from the embedded sample if `data` is None.
+
+    Gives the settings with the data in them. Raises PipelineError with a stage's own words.
+    """
+    datasets = dict(settings.datasets)
+    if data is not None:
+        source = {"source": (str(data.resolve()),)}
+        datasets[FULL] = datasets[FULL].model_copy(update=source)
+    chosen = settings.model_copy(
+        update={"dataset": SAMPLE if data is None else FULL, "datasets": datasets, "device": "cpu"}
+    )
+    write_params(chosen, folder)
+    for stage in ("download", "convert", "split"):
+        run_module(f"stages.{stage}", cwd=folder)
+    return chosen
+
+
+def write_params(settings: Settings, folder: Path) -> None:
+    """Write settings as params.yaml; JSON is YAML."""
+    text = json.dumps(settings.model_dump(), indent=2)
+    (folder / "params.yaml").write_text(text, encoding="utf-8")
+
+
+def read_splits(folder: Path) -> tuple[Examples, Examples]:
+    """Give the training and the validation part."""
+    splits = folder / "data" / "splits"
+    return read_examples(splits / "train.parquet"), read_examples(splits / "validation.parquet")
+
+
+def check_measurable(name: str, settings: VariantSettings) -> None:
+    """Raise SettingsError for what the rivals' code does not have."""
+    for key, allowed in (("optimizer", "sgd"), ("clip_norm", None)):
+        if (value := getattr(settings, key)) != allowed:
+            raise SettingsError(
+                f"variants.{name}.{key} must be {allowed} to be measured, got {value}"
+            )
+    if settings.loss == "mean_squared_error" and settings.output != "sigmoid":
+        raise SettingsError(f"variants.{name}.output must be sigmoid to be measured, got softmax")
+
+
+def make_job(
+    folder: Path, settings: VariantSettings, seed: int, training: Examples, validation: Examples
+) -> Job:
+    """Write the job of training a variant, its first weights included, and give it."""
+    examples = training.first(settings.train_limit)
+    network, _ = make_network(settings, len(training.description.class_names), seed, CPU)
+    job = Job(
+        examples.inputs,
+        examples.labels.astype(np.int64),
+        validation.inputs,
+        validation.labels.astype(np.int64),
+        [(layer.weight, layer.bias) for layer in network.layers],
+        settings.model_dump(),
+        seed,
+        available_cores(),
+    )
+    write_job(folder, job)
+    return job

@@ -1,0 +1,90 @@
+"""The process in which one contestant trains one variant, told from outside when to measure.
+
+    python -m benchmarks.worker CONTESTANT JOB_FOLDER
+
+Answers are lines of JSON: first what it is and how its first epochs went, or why it cannot; then
+one measurement for every request on standard input, so that contestants can take turns. This
+module loads neither NumPy nor `pipeline`: each contestant says with what kernels it runs.
+"""
+
+import importlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.contestants import CONTESTANTS
+
+if TYPE_CHECKING:
+    from benchmarks.job import Epochs
+
+FIRST_EPOCHS = 2
+"""Epochs whose costs are told, to be compared."""
+PACKAGES = {"numpy": "NumPy", "torch": "PyTorch", "sklearn": "scikit-learn"}
+
+
+def main() -> None:
+    """Prepare, then answer requests until there are no more."""
+    name, folder = sys.argv[1:]
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print goes to standard error
+
+    def answer(content: dict[str, Any]) -> None:
+        answers.write(json.dumps(content) + "\n")
+        answers.flush()
+
+    contestant = importlib.import_module(f"benchmarks.contestants.{CONTESTANTS[name]}")
+    from benchmarks.job import UnableError, read_job  # after the contestant: this loads NumPy
+
+    job = read_job(Path(folder))
+    everything = len(job.validation_labels)
+    start = time.perf_counter()
+    try:
+        epochs = contestant.make(job)
+        running = epochs(everything)
+        first = [next(running) for _ in range(FIRST_EPOCHS)]
+        next(epochs(1))
+    except UnableError as reason:
+        answer({"cannot": str(reason)})
+        return
+    warm_up = time.perf_counter() - start
+    answer({"first": first, "warm_up_seconds": warm_up, "libraries": libraries()})
+    for line in sys.stdin:
+        request = json.loads(line)
+        scored = everything if request["validation"] else 1
+        answer(measure(epochs, scored, request["seconds"]))
+
+
+def measure(epochs: "Epochs", scored: int, seconds: float) -> dict[str, Any]:
+    """Train anew: an epoch to warm up, then whole epochs for at least `seconds`."""
+    running = epochs(scored)
+    next(running)
+    count, elapsed = 0, 0.0
+    start = time.perf_counter()
+    while elapsed < seconds:
+        next(running)
+        count += 1
+        elapsed = time.perf_counter() - start
+    return {"epochs": count, "seconds": elapsed / count}
+
+
+def libraries() -> list[str]:
+    """Say what computes here: packages with versions, and BLAS and OpenMP with their threads."""
+    from threadpoolctl import threadpool_info
+
+    found = [f"Python {sys.version.split()[0]}"]
+    for module, title in PACKAGES.items():
+        if module in sys.modules:
+            found.append(f"{title} {sys.modules[module].__version__}")
+    for pool in threadpool_info():
+        words = (pool["internal_api"], pool["version"], pool.get("architecture"))
+        name = " ".join(word for word in words if word)
+        # A pool's own name for its file tells two OpenBLAS apart, NumPy's and SciPy's.
+        found.append(f"{name} ({pool['prefix']}), threads: {pool['num_threads']}")
+    return found
+
+
+if __name__ == "__main__":
+    main()

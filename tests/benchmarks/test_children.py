@@ -1,0 +1,82 @@
+"""Contestants as processes: their kernels, their turns, their failures; and the clock."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks.children import run_module, start_contestant
+from pipeline import processor
+from pipeline.errors import PipelineError
+from pipeline.nn.backend import available_cores
+from tests.conftest import ROOT
+
+
+def blas(contestant):
+    (found,) = [name for name in contestant.introduction["libraries"] if "openblas" in name]
+    return found
+
+
+def test_contestants_take_turns_ours_with_pinned_kernels_and_a_rival_with_its_own(
+    make_small_job, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Nehalem")  # what a parent may have set reaches nobody
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    _, folder = make_small_job("tiny")
+    with start_contestant("ours", folder, tmp_path) as ours, start_contestant(
+        "numpy-loop", folder, tmp_path
+    ) as rival:  # fmt: skip
+        for contestant in (ours, rival, ours, rival):
+            for validation in (True, False):
+                assert 0 < contestant.measure(0.01, validation=validation) < 10
+        assert "threads: 1" in blas(ours)
+        assert f"threads: {available_cores()}" in blas(rival)
+        assert "Nehalem" not in blas(rival)
+        assert ("Haswell" in blas(ours)) == processor.can_pin()
+        assert ours.introduction["first"][0] == pytest.approx(rival.introduction["first"][0])
+
+
+def test_a_contestant_that_cannot_says_so_and_no_more(make_small_job, tmp_path):
+    with start_contestant("scikit-learn", make_small_job("full_batch")[1], tmp_path) as contestant:
+        assert contestant.introduction == {"cannot": "does not clip gradients"}
+
+
+def test_a_contestant_that_fails_is_named_with_its_own_last_line(make_small_job, tmp_path, capfd):
+    broken = tmp_path / "job"
+    shutil.copytree(make_small_job("tiny")[1], broken)
+    (broken / "labels.npy").write_bytes(b"nothing")
+    with pytest.raises(PipelineError, match=r"^numpy-loop: .*") as caught:
+        start_contestant("numpy-loop", broken, tmp_path).__enter__()
+    assert "\n" not in str(caught.value)
+    assert "Traceback" in capfd.readouterr().err  # shown in full before
+
+
+def test_a_users_mistake_in_a_stage_stays_one_line(tmp_path, capfd):
+    with pytest.raises(PipelineError, match=r"^stages\.split: params\.yaml cannot be read: .*"):
+        run_module("stages.split", cwd=tmp_path)
+    assert capfd.readouterr().err == ""
+
+
+def clock(code):
+    # From a process that holds 200 MiB itself.
+    held = bytearray(b"x" * (200 << 20))
+    output = subprocess.run(
+        [sys.executable, "-m", "benchmarks.clock", sys.executable, "-c", code],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert len(held) == 200 << 20
+    return output.returncode, json.loads(output.stdout)
+
+
+def test_the_clock_tells_a_commands_own_time_and_peak_of_memory_and_ends_as_it_ended():
+    status, small = clock("print('hello')")
+    assert status == 0
+    assert small["peak_bytes"] < 100 << 20
+    status, large = clock(
+        "import time; x = b'x' * (150 << 20); time.sleep(0.3); raise SystemExit(3)"
+    )
+    assert status == 3
+    assert 150 << 20 < large["peak_bytes"] < 190 << 20
+    assert large["seconds"] >= 0.3

@@ -1,0 +1,113 @@
+"""Every contestant does the same work, and none but ours runs with our kernels."""
+
+import importlib
+import itertools
+
+import pytest
+
+from benchmarks.contestants import CONTESTANTS
+from benchmarks.job import UnableError, read_job
+from tests.benchmarks.conftest import SETTINGS
+from tests.conftest import ROOT
+from tests.test_structure import imports
+
+EPOCHS = 3
+COMPILED = (
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated:DeprecationWarning"),
+)
+RIVALS = [
+    pytest.param(name, marks=COMPILED if name == "pytorch-compiled" else ())
+    for name in CONTESTANTS
+    if name != "ours"
+]
+EXEMPT = {("scikit-learn", "full_batch"), ("scikit-learn", "small_batch")}
+
+
+def contestant(name):
+    if name.startswith("pytorch"):
+        pytest.importorskip("torch", reason="PyTorch is not installed")
+    return importlib.import_module(f"benchmarks.contestants.{CONTESTANTS[name]}")
+
+
+def first_epochs(name, job, scored=None):
+    epochs = contestant(name).make(job)
+    return list(itertools.islice(epochs(scored or len(job.validation_labels)), EPOCHS))
+
+
+@pytest.mark.parametrize("variant", SETTINGS.variants)
+@pytest.mark.parametrize("rival", RIVALS)
+def test_a_rival_ends_its_epochs_with_our_costs(rival, variant, make_small_job):
+    if (rival, variant) in EXEMPT:
+        pytest.skip("scikit-learn has no such setting, see below")
+    job, _ = make_small_job(variant)
+    for epoch, ours in zip(first_epochs(rival, job), first_epochs("ours", job), strict=True):
+        for value, expected in zip(epoch, ours, strict=True):
+            if value is not None:
+                assert value == pytest.approx(expected, rel=1e-3)
+
+
+def test_only_what_scikit_learn_does_not_tell_is_left_out_of_the_comparison(make_small_job):
+    (one_hidden, *_), (mini_batch, *_) = (
+        first_epochs("scikit-learn", make_small_job(variant)[0])
+        for variant in ("one_hidden", "mini_batch")
+    )
+    assert [value is None for value in one_hidden] == [False, True, False, False]
+    assert [value is None for value in mini_batch] == [True, True, False, False]  # it has L2
+
+
+@pytest.mark.parametrize(
+    ("variant", "reason"), [("full_batch", "does not clip"), ("small_batch", "cross-entropy only")]
+)
+def test_scikit_learn_says_what_it_cannot_express(variant, reason, make_small_job):
+    with pytest.raises(UnableError, match=reason):
+        first_epochs("scikit-learn", make_small_job(variant)[0])
+
+
+@pytest.mark.parametrize("name", [name for name in CONTESTANTS if name != "pytorch-compiled"])
+def test_a_contestant_starts_anew_every_time_and_validates_on_as_many_images_as_told(
+    name, make_small_job
+):
+    job, _ = make_small_job("two_hidden" if name != "scikit-learn" else "one_hidden")
+    epochs = contestant(name).make(job)
+    first, again = (next(epochs(len(job.validation_labels))) for _ in range(2))
+    on_one = next(epochs(1))
+    assert first == again
+    assert on_one[:2] == first[:2]
+    assert on_one.validation_accuracy in (0, 1)
+    assert on_one.validation_cost != first.validation_cost
+
+
+def test_a_job_is_read_as_it_was_written(make_small_job):
+    job, folder = make_small_job("two_hidden")
+    again = read_job(folder)
+    assert (again.settings, again.seed, again.threads) == (job.settings, job.seed, job.threads)
+    assert (again.inputs == job.inputs).all()
+    assert len(again.weights) == len(job.weights) == 3
+    for (weight, bias), (expected_weight, expected_bias) in zip(
+        again.weights, job.weights, strict=True
+    ):
+        assert (weight == expected_weight).all()
+        assert (bias == expected_bias).all()
+    assert again.batch_size == 128
+
+
+def packages(module):
+    """Give every package that a file loads, by way of others in benchmarks/ too."""
+    found, waiting, seen = set(), [module], set()
+    while waiting:
+        for name in imports(waiting.pop()):
+            found.add(name.split(".")[0])
+            path = f"{name.replace('.', '/')}.py"
+            if path.startswith("benchmarks/") and (ROOT / path).exists() and path not in seen:
+                seen.add(path)
+                waiting.append(path)
+    return found
+
+
+@pytest.mark.parametrize("module", [*CONTESTANTS.values(), "pytorch_script"])
+def test_a_rival_never_loads_our_package_and_with_it_our_kernels(module):
+    loaded = packages(f"benchmarks/contestants/{module}.py")
+    assert ("pipeline" in loaded) == (module == "ours")
+    assert ("torch" in loaded) == module.startswith("pytorch")
+    assert packages("benchmarks/worker.py").isdisjoint({"pipeline", "torch"})
