@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all setup report test slow lint format lock
+.PHONY: all setup report test slow bench lint format lock
 
 all: setup
 	dvc repro
@@ -37,6 +37,18 @@ test: setup
 # Tests that start clusters and servers, or repeat things many times.
 slow: setup
 	pytest -m slow
+
+# Takes 10 minutes and wants the machine for itself. PyTorch stays out of the pipeline's environment.
+bench: .venv-bench/installed
+	.venv-bench/bin/python -m benchmarks.training
+
+.venv-bench/installed: requirements.lock pyproject.toml benchmarks/requirements.txt
+	rm -rf .venv-bench
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
 
 lint: setup
 	ruff check .

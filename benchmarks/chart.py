@@ -1,0 +1,68 @@
+"""Epoch times as a bar chart: every contestant against this project, variant by variant."""
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from pipeline.figures.style import INK, SERIES, save_png, style
+
+BAR = 0.8
+"""Width of a variant's bars together."""
+
+
+def draw_chart(results: dict[str, Any], path: Path) -> None:
+    """Draw the ratio of each rival's median to this project's, on a logarithmic scale.
+
+    A bar above 1 is slower than this project, one below is faster.
+    """
+    names = [name for name in results["method"]["contestants"] if name != "ours"]
+    variants = list(results["epochs"])
+    width = BAR / max(len(names), 1)
+    with style():
+        figure = Figure(figsize=(10, 4.2), layout="constrained")
+        ax = figure.subplots()
+        for number, name in enumerate(names):
+            colour = SERIES[(number + 1) % len(SERIES)]
+            for at, variant in enumerate(variants):
+                place = at + (number - (len(names) - 1) / 2) * width
+                ratio = _ratio(results, variant, name)
+                if ratio is None:
+                    ax.annotate(
+                        "cannot", (place, 1), (0, 3), textcoords="offset points", rotation=90,
+                        ha="center", va="bottom", fontsize=7, color=INK,
+                    )  # fmt: skip
+                    continue
+                ax.bar(place, ratio - 1, width * 0.92, bottom=1, color=colour)
+                ax.annotate(
+                    _number(ratio),
+                    (place, ratio), (0, 2 if ratio >= 1 else -2), textcoords="offset points",
+                    ha="center", va="bottom" if ratio >= 1 else "top", fontsize=8,
+                )  # fmt: skip
+            ax.bar(0, 0, 0, bottom=1, color=colour, label=name)  # a legend whatever is missing
+        ax.axhline(1, color=SERIES[0], linewidth=2, label="ours")
+        ax.set_yscale("log")
+        ax.margins(y=0.12)
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+        ax.grid(axis="x", visible=False)
+        ax.set_xticks(range(len(variants)), variants)
+        ax.set(ylabel="time of an epoch, ours = 1")
+        ax.set_title("Training against rivals: above 1 is slower than ours, below is faster")
+        figure.legend(loc="outside lower center", ncols=len(names) + 1)
+        save_png(figure, path)
+
+
+def _ratio(results: dict[str, Any], variant: str, name: str) -> float | None:
+    contestants = results["epochs"][variant]["contestants"]
+    times = contestants[name].get("epoch_seconds")
+    if times is None:
+        return None
+    return float(times["median"] / contestants["ours"]["epoch_seconds"]["median"])
+
+
+def _number(ratio: float) -> str:
+    """Write two digits: 0.83, 1.2, 12."""
+    return f"{ratio:.{0 if ratio >= 9.95 else 1 if ratio >= 0.995 else 2}f}"

@@ -1,0 +1,101 @@
+"""All measurements of one run: the machine's peak, epochs, whole processes, and doubling."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.children import run_module
+from benchmarks.contest import Report, hold_contest, summary
+from benchmarks.data import make_job, make_splits, read_splits
+from benchmarks.doubling import measure_doubling
+from benchmarks.whole import measure_whole
+from pipeline.nn.backend import available_cores
+from pipeline.params import Settings
+
+LONG_ROUNDS = 3
+"""Rounds of what takes long, at the most."""
+
+
+def measure_everything(
+    settings: Settings,
+    data: Path | None,
+    variants: tuple[str, ...],
+    contestants: tuple[str, ...],
+    *,
+    rounds: int,
+    seconds: float,
+    report: Report,
+) -> dict[str, Any]:
+    """Give all results, as results.json keeps them. `data` None takes the embedded sample.
+
+    Raises PipelineError where the data, a setting or a contestant is at fault.
+    """
+    few_rounds = min(rounds, LONG_ROUNDS)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        chosen = make_splits(settings, data, folder)
+        training, validation = read_splits(folder)
+        peak = measure_peak(rounds, report)
+        epochs, whole = {}, {}
+        for variant in variants:
+            own = chosen.variant(variant)
+            with tempfile.TemporaryDirectory() as place:
+                job_folder = Path(place) / "job"
+                job = make_job(job_folder, own, chosen.seed, training, validation)
+                epochs[variant] = hold_contest(
+                    variant, job, job_folder, contestants,
+                    rounds=rounds, seconds=seconds, report=report,
+                )  # fmt: skip
+                whole[variant] = measure_whole(
+                    variant, chosen, folder, job_folder, contestants,
+                    rounds=few_rounds, report=report,
+                )  # fmt: skip
+        doubling = measure_doubling(
+            folder / "doubling", chosen.seed, training, validation,
+            rounds=few_rounds, seconds=seconds, report=report,
+        )  # fmt: skip
+    libraries: dict[str, list[str]] = {}
+    for result in epochs.values():
+        libraries |= result.pop("libraries")
+    return {
+        "libraries": libraries,
+        "data": {
+            "dataset": chosen.dataset,
+            "source": training.description.source,
+            "images": len(training),
+            "validation_images": len(validation),
+        },
+        "method": {
+            "contestants": list(contestants),
+            "rounds": rounds,
+            "seconds_a_round": seconds,
+            "threads": available_cores(),
+        },
+        "peak_gflops": peak,
+        "epochs": epochs,
+        "whole": whole,
+        "doubling": doubling,
+    }
+
+
+def measure_peak(rounds: int, report: Report) -> dict[str, Any]:
+    """Give the fastest matrix product, pinned and free, on one core and on all, in GFLOP/s."""
+    runs: dict[str, list[dict[str, dict[str, float]]]] = {"pinned": [], "free": []}
+    for _ in range(rounds):
+        for kind, measured in runs.items():
+            measured.append(json.loads(run_module("benchmarks.peak", kind)))
+    peak: dict[str, Any] = {}
+    for kind, measured in runs.items():
+        peak[kind] = {}
+        for cores in ("one_core", "all_cores"):
+            by_size = {
+                size: summary([run[cores][size] for run in measured]) for size in measured[0][cores]
+            }
+            peak[kind][cores] = max(of["median"] for of in by_size.values())
+            peak[kind][f"{cores}_by_size"] = by_size
+        report(
+            f"sgemm, {kind} kernels: {peak[kind]['one_core']:.0f} GFLOP/s on one core, "
+            f"{peak[kind]['all_cores']:.0f} on all"
+        )
+    return peak

@@ -1,0 +1,156 @@
+"""Results as Markdown tables, and their place in the README."""
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import DataError
+from pipeline.files import whole_file
+
+BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
+
+Results = dict[str, Any]
+
+
+def render(results: Results) -> str:
+    """Write everything that was measured as Markdown; what is not an epoch's time folds away."""
+    folded = [
+        "Milliseconds an epoch, validated on a single image:",
+        _epochs(results, "without_validation_seconds"),
+        "GFLOP/s, validation included:",
+        _speeds(results),
+        *_whole(results),
+        "Ours as images, width and depth double, batches of 128, validated on a single image:",
+        _doubling(results),
+    ]
+    parts = [
+        _setting(results),
+        "Milliseconds an epoch; in brackets the fastest and the slowest round:",
+        _epochs(results, "epoch_seconds"),
+        _reasons(results),
+        "<details>\n<summary>Without validation, GFLOP/s, whole processes, doubling</summary>",
+        *folded,
+        "</details>",
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def check_place(readme: Path) -> None:
+    """Raise DataError unless the README has one place for the tables."""
+    try:
+        text = readme.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{readme} cannot be read: {error.strerror}") from error
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise DataError(f"{readme} must have one {BEGIN} and after it one {END}")
+
+
+def put_in_place(readme: Path, markdown: str) -> None:
+    """Replace what stands between the README's markers."""
+    check_place(readme)
+    text = readme.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    with whole_file(readme) as temporary:
+        temporary.write_text(f"{before}{BEGIN}\n{markdown}\n{END}{after}", encoding="utf-8")
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """Write a Markdown table, the first column to the left, others to the right."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def milliseconds(seconds: float) -> str:
+    """Write a time with three significant digits."""
+    value = seconds * 1e3
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}".rstrip(".")
+
+
+def _setting(results: Results) -> str:
+    """Say where and on what all this was measured."""
+    machine, method, data = results["machine"], results["method"], results["data"]
+    peak = results["peak_gflops"]
+    # Packages' versions; the other entries have their threads in brackets.
+    versions = dict.fromkeys(
+        each for of in results["libraries"].values() for each in of if "(" not in each
+    )
+    return (
+        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']:g} GiB, "
+        f"{machine['system']}. {data['source']}: {data['images']:,} images to train on, "
+        f"{data['validation_images']:,} to validate on. Medians of {method['rounds']} rounds in "
+        f"turns. {', '.join(versions)}. NumPy's single-precision matrix products peak at "
+        f"{peak['pinned']['all_cores']:.0f} GFLOP/s with the kernels pinned here "
+        f"({peak['pinned']['one_core']:.0f} on one core), at {peak['free']['all_cores']:.0f} with "
+        f"those that BLAS chooses ({peak['free']['one_core']:.0f} on one core)."
+    )
+
+
+def _contestants(results: Results) -> list[str]:
+    return list(results["method"]["contestants"])
+
+
+def _epochs(results: Results, key: str) -> str:
+    rows = []
+    for variant, result in results["epochs"].items():
+        cells = []
+        for name in _contestants(results):
+            times = result["contestants"][name].get(key)
+            if times is None:
+                cells.append("-")
+            else:
+                median, low, high = (milliseconds(times[of]) for of in ("median", "min", "max"))
+                cells.append(f"{median} ({low}-{high})")
+        rows.append([variant, *cells])
+    return table(["variant", *_contestants(results)], rows)
+
+
+def _speeds(results: Results) -> str:
+    """Write GFLOP/s of all contestants, and this project's share of both peaks."""
+    peak = {kind: results["peak_gflops"][kind]["all_cores"] for kind in ("pinned", "free")}
+    names = _contestants(results)
+    rows = []
+    for variant, result in results["epochs"].items():
+        speeds = {name: result["contestants"][name].get("gflops") for name in names}
+        cells = ["-" if speed is None else f"{speed:.0f}" for speed in speeds.values()]
+        if (ours := speeds.get("ours")) is not None:
+            cells += [f"{ours / peak[kind]:.0%}" for kind in ("pinned", "free")]
+        rows.append([variant, f"{result['flops'] / 1e9:.2f}", *cells])
+    shares = ["ours of pinned peak", "of free peak"] if "ours" in names else []
+    header = ["variant", "GFLOP an epoch", *names, *shares]
+    return table(header, rows)
+
+
+def _reasons(results: Results) -> str:
+    """Say for every gap why it is there."""
+    reasons: dict[str, list[str]] = {}
+    for variant, result in results["epochs"].items():
+        for name, of in result["contestants"].items():
+            if "cannot" in of:
+                reasons.setdefault(f"{name} {of['cannot']}", []).append(variant)
+    return " ".join(f"{', '.join(names)}: {reason}." for reason, names in reasons.items())
+
+
+def _whole(results: Results) -> list[str]:
+    names = [name for name in next(iter(results["whole"].values())) if name != "epochs"]
+    rows = []
+    for variant, result in results["whole"].items():
+        seconds = [f"{result[name]['seconds']['median']:.2f}" for name in names]
+        peaks = [f"{result[name]['peak_mib']['median']:,.0f}" for name in names]
+        rows.append([variant, *seconds, *peaks])
+    header = ["variant", *(f"{name}, s" for name in names), *(f"{name}, MiB" for name in names)]
+    epochs = next(iter(results["whole"].values()))["epochs"]
+    title = (
+        f"Whole processes of {epochs} epochs, from files to a saved model, and their peaks of "
+        "memory; ours is the stage `train`, from Parquet, PyTorch's a script from .npy:"
+    )
+    return [title, table(header, rows)]
+
+
+def _doubling(results: Results) -> str:
+    rows = []
+    for what, steps in results["doubling"].items():
+        for step in steps:
+            layers = "-".join(map(str, step["hidden"]))
+            time, speed = step["epoch_seconds"]["median"], step["gflops"]
+            rows.append([what, f"{step['images']:,}", layers, milliseconds(time), f"{speed:.0f}"])
+    return table(["doubled", "images", "hidden layers", "ms an epoch", "GFLOP/s"], rows)

@@ -1,0 +1,144 @@
+"""What becomes of measurements: counts, checks, tables and the chart."""
+
+import copy
+
+import pytest
+from PIL import Image
+
+from benchmarks.chart import draw_chart
+from benchmarks.contest import check_equal_work, summary
+from benchmarks.flops import epoch_flops
+from benchmarks.table import BEGIN, END, milliseconds, put_in_place, render
+from pipeline.errors import DataError, PipelineError
+
+
+def times(median):
+    return {"median": median, "min": median * 0.9, "max": median * 1.1}
+
+
+def entry(median):
+    return {
+        "epoch_seconds": times(median),
+        "without_validation_seconds": times(median / 2),
+        "gflops": 8 / median,
+        "without_validation_gflops": 9 / median,
+        "warm_up_seconds": 1.0,
+    }
+
+
+RESULTS = {
+    "machine": {
+        "processor": "A processor", "cores": 2, "memory_gib": 8.0, "system": "Linux x86_64",
+        "load_before": 0.0,
+    },
+    "libraries": {
+        "ours": ["Python 3.11.7", "NumPy 2.4.6", "openblas 0.3 Haswell (libscipy), threads: 1"],
+        "scikit-learn": ["Python 3.11.7", "NumPy 2.4.6", "scikit-learn 1.9.1"],
+    },
+    "data": {"dataset": "mnist", "source": "MNIST", "images": 55000, "validation_images": 5000},
+    "method": {"contestants": ["ours", "scikit-learn", "numpy-loop"], "rounds": 5, "threads": 2},
+    "peak_gflops": {
+        "pinned": {"one_core": 100.0, "all_cores": 200.0},
+        "free": {"one_core": 200.0, "all_cores": 400.0},
+    },
+    "epochs": {
+        "full_batch": {
+            "images": 55000, "flops": 10**10,
+            "contestants": {
+                "ours": entry(0.1), "scikit-learn": {"cannot": "does not clip"},
+                "numpy-loop": entry(1.25),
+            },
+        },
+        "tiny": {
+            "images": 55000, "flops": 10**9,
+            "contestants": {
+                "ours": entry(0.01), "scikit-learn": entry(0.005), "numpy-loop": entry(0.02),
+            },
+        },
+    },
+    "whole": {
+        "full_batch": {"epochs": 5, "ours": {"seconds": times(3.0), "peak_mib": times(500)}},
+        "tiny": {"epochs": 5, "ours": {"seconds": times(1.0), "peak_mib": times(400)}},
+    },
+    "doubling": {
+        what: [{"hidden": [256], "images": 100, "epoch_seconds": times(0.1), "gflops": 90.0}]
+        for what in ("images", "width", "depth")
+    },
+}  # fmt: skip
+
+
+def test_operations_are_counted_layer_by_layer():
+    # Forward and weight gradients pass both layers, the input gradient the second alone.
+    one_image = 2 * ((784 * 10 + 10 * 10) * 2 + 10 * 10)
+    assert epoch_flops([784, 10, 10], 1, 0) == one_image
+    assert epoch_flops([784, 10, 10], 50, 0) == 50 * one_image
+    assert epoch_flops([784, 10, 10], 50, 7) == 50 * one_image + 7 * 2 * (784 * 10 + 10 * 10)
+
+
+def test_a_summary_is_the_median_between_the_extremes():
+    assert summary([3.00001, 1.0, 10.0]) == {"median": 3.0, "min": 1.0, "max": 10.0}
+
+
+@pytest.mark.parametrize("cost", [2.4, 2.2, float("nan")])
+@pytest.mark.parametrize("place", [0, 2])
+def test_a_contestant_that_does_other_work_stops_the_benchmark(cost, place):
+    told = {
+        "ours": {"first": [[2.3, 0.1, 2.3, 0.1]]},
+        "scikit-learn": {"cannot": "does not clip"},
+        "numpy-loop": {"first": [[2.301, 0.5, 2.299, 0.9]]},
+    }
+    check_equal_work("tiny", told)
+    told["numpy-loop"]["first"][0][place] = None
+    check_equal_work("tiny", told)
+    told["numpy-loop"]["first"][0][place] = cost
+    with pytest.raises(PipelineError, match=r"^tiny: numpy-loop does not do the work of ours"):
+        check_equal_work("tiny", told)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(1.2345, "1,234"), (0.16512, "165"), (0.016512, "16.5"), (0.0016512, "1.65")],
+)
+def test_times_have_three_digits(seconds, text):
+    assert milliseconds(seconds) == text
+
+
+def test_the_tables_name_machine_data_every_time_and_every_gap():
+    lines = render(RESULTS).splitlines()
+    assert "Python 3.11.7, NumPy 2.4.6, scikit-learn 1.9.1." in lines[0]
+    assert "A processor, 2 cores, 8 GiB" in lines[0]
+    assert "200 GFLOP/s with the kernels pinned here (100 on one core), at 400" in lines[0]
+    assert "| full_batch | 100 (90.0-110) | - | 1,250 (1,125-1,375) |" in lines
+    assert "| full_batch | 50.0 (45.0-55.0) | - | 625 (562-688) |" in lines
+    assert "| full_batch | 10.00 | 80 | - | 6 | 40% | 20% |" in lines
+    assert "full_batch: scikit-learn does not clip." in lines
+    assert "| full_batch | 3.00 | 500 |" in lines
+    assert "| depth | 100 | 256 | 100 | 90 |" in lines
+
+
+def test_the_readme_keeps_all_but_what_stands_between_its_markers(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text(f"# Title\n\n{BEGIN}\nold\n{END}\n\nMore.\n")
+    for text in ("| first |", "| second |"):
+        put_in_place(readme, text)
+        assert readme.read_text() == f"# Title\n\n{BEGIN}\n{text}\n{END}\n\nMore.\n"
+
+
+@pytest.mark.parametrize("text", ["", BEGIN, f"{END} {BEGIN}", f"{BEGIN} {BEGIN} {END}"])
+def test_a_readme_without_one_place_for_the_tables_is_left_as_it_is(tmp_path, text):
+    readme = tmp_path / "README.md"
+    readme.write_text(text)
+    with pytest.raises(DataError, match=r"README\.md must have one <!-- benchmark:begin -->"):
+        put_in_place(readme, "| new |")
+    assert readme.read_text() == text
+
+
+def test_the_chart_has_the_same_bytes_for_the_same_results_and_others_for_others(tmp_path):
+    other = copy.deepcopy(RESULTS)
+    other["epochs"]["tiny"]["contestants"]["numpy-loop"] = entry(0.04)
+    for name, results in (("a", RESULTS), ("b", RESULTS), ("c", other)):
+        draw_chart(results, tmp_path / f"{name}.png")
+    first, again, changed = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
+    assert first == again != changed
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.width > 2 * image.height

@@ -1,0 +1,83 @@
+"""`python -m benchmarks.training`, run as a user runs it."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.training import choose_contestants, main
+from tests.conftest import ROOT
+
+
+@pytest.mark.slow
+def test_a_quick_run_ends_with_results_and_a_chart_and_leaves_the_readme_alone(tmp_path):
+    readme = (ROOT / "README.md").read_bytes()
+    output = subprocess.run(
+        [sys.executable, "-m", "benchmarks.training", "--quick", "--contestants", "numpy-loop",
+         "--variants", "tiny,small_batch", "--output", str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert list(results["epochs"]) == ["tiny", "small_batch"]
+    assert results["data"] | {"source": ""} == {
+        "dataset": "mnist-5k", "source": "", "images": 3500, "validation_images": 500,
+    }  # fmt: skip
+    assert results["epochs"]["small_batch"]["images"] == 400
+    for result in results["epochs"].values():
+        for name in ("ours", "numpy-loop"):
+            seconds = result["contestants"][name]["epoch_seconds"]
+            assert 0 < seconds["min"] <= seconds["median"] <= seconds["max"]
+    assert results["whole"]["tiny"]["ours"]["peak_mib"]["median"] > 50
+    assert list(results["doubling"]) == ["images", "width", "depth"]
+    assert (tmp_path / "results.png").stat().st_size > 1000
+    assert "| tiny |" in output
+    assert (ROOT / "README.md").read_bytes() == readme
+
+
+def run(*arguments):
+    result = CliRunner().invoke(main, arguments)
+    return result.exit_code, result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--variants", "huge"], "variant must be one of full_batch, "),
+        (["--contestants", "jax"], "contestants must be among ours, pytorch-eager, "),
+        (["--without", "ours"], "without must name rivals, got ours"),
+        (["--without", "torch"], "without must name rivals, got torch"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments, message):
+    code, output = run(*arguments)
+    assert code == 1
+    assert output.startswith(f"Error: {message}")
+    assert len(output.splitlines()) == 1
+
+
+def test_data_that_is_not_there_is_named(tmp_path):
+    missing = tmp_path / "nothing"
+    code, output = run("--data", str(missing), "--contestants", "ours")
+    assert code == 1
+    assert output.splitlines()[-1] == (
+        f"Error: stages.download: no source works: {missing}: does not exist"
+    )
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="PyTorch is installed")
+def test_without_pytorch_a_run_that_would_leave_it_out_says_how_to_get_it():
+    code, output = run("--variants", "tiny")
+    assert code == 1
+    assert output == (
+        "Error: PyTorch is not installed: run `make bench`, or `pip install -e '.[bench]'` here, "
+        "or leave it out with --without pytorch\n"
+    )
+
+
+def test_ours_always_takes_part_and_pytorch_names_both_of_its_contestants():
+    assert choose_contestants(("numpy-loop",), ()) == ("ours", "numpy-loop")
+    assert choose_contestants((), ("pytorch",)) == ("ours", "scikit-learn", "numpy-loop")
+    assert choose_contestants((), ("pytorch", "scikit-learn")) == ("ours", "numpy-loop")
