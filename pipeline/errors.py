@@ -27,3 +27,7 @@ class ModelError(PipelineError):
 
 class DeviceError(PipelineError):
     """The requested device cannot be used."""
+
+
+class ClusterError(PipelineError):
+    """The workers that should run trials cannot be used."""

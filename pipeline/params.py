@@ -1,7 +1,9 @@
 """params.yaml, validated before any work starts, as frozen settings."""
 
 import difflib
+import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -9,9 +11,11 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     PlainValidator,
     PositiveInt,
+    Tag,
     ValidationError,
     model_validator,
 )
@@ -36,6 +40,14 @@ def _name(value: str) -> str:
     return value
 
 
+def _number(value: Any) -> int | float:
+    if type(value) not in {int, float}:
+        raise PydanticCustomError("number", "must be a number")
+    if not math.isfinite(value):
+        raise PydanticCustomError("number", "must be a finite number")
+    return value  # type: ignore[no-any-return]
+
+
 def _sources(value: Any) -> tuple[str, ...]:
     sources = [value] if isinstance(value, str) else value
     if not isinstance(sources, list) or not sources:
@@ -45,10 +57,18 @@ def _sources(value: Any) -> tuple[str, ...]:
     return tuple(sources)
 
 
+def _variant_name(value: str) -> str:
+    if value in {"summary", "sweep"}:
+        raise PydanticCustomError("name", "must not be the name of another file in metrics/")
+    return value
+
+
 Name = Annotated[str, AfterValidator(_name)]
+VariantName = Annotated[Name, AfterValidator(_variant_name)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Images = Annotated[NumberOrAll, PlainValidator(_number_or_all)]
+Number = Annotated[int | float, PlainValidator(_number)]
 
 
 class _Strict(BaseModel):
@@ -110,6 +130,159 @@ class VariantSettings(_Strict):
         return self
 
 
+class Range(_Strict):
+    """The numbers from `low` to `high`, both among them."""
+
+    low: Number
+    high: Number
+    log: bool = False
+    """Every order of magnitude is as likely as any other."""
+    step: Number | None = None
+    """Only low, low + step, low + 2 step, ... are meant."""
+
+    @model_validator(mode="after")
+    def _holds_numbers(self) -> Self:
+        if self.low >= self.high:
+            raise _broken(f"high must be > low, which is {self.low}, got {self.high}")
+        if self.log and self.low <= 0:
+            raise _broken(f"low must be > 0 with log, got {self.low}")
+        if self.step is not None:
+            if self.log:
+                raise _broken(f"step must be null with log, got {self.step}")
+            steps = (self.high - self.low) / self.step if self.step > 0 else 0.0
+            if round(steps) < 1 or not math.isclose(steps, round(steps)):
+                raise _broken(f"step must divide {self.high} - {self.low}, got {self.step}")
+        return self
+
+
+def _form(value: Any) -> str | None:
+    """Name the form of a setting's candidates; brackets keep the name out of messages."""
+    if isinstance(value, list):
+        mapping = any(isinstance(entry, dict | Range) for entry in value)
+        return "[layers]" if mapping else "[choices]"
+    return "[range]" if isinstance(value, dict | Range) else None
+
+
+Layer = Annotated[
+    Annotated[Range, Tag("[range]")] | Annotated[PositiveInt, Tag("[number]")],
+    Discriminator(lambda value: "[range]" if isinstance(value, dict | Range) else "[number]"),
+]
+Candidates = Annotated[
+    Annotated[Range, Tag("[range]")]
+    | Annotated[list[Layer], Tag("[layers]")]
+    | Annotated[list[Any], Field(min_length=1), Tag("[choices]")],
+    Discriminator(
+        _form,
+        custom_error_type="candidates",
+        custom_error_message="must be a list of choices or a mapping {low, high}",
+    ),
+]
+"""What a setting may be: a range; choices; or, of `hidden`, a range or a number for each layer."""
+
+
+class PublishedAccuracy(_Strict):
+    """An accuracy that others report for a learning rate."""
+
+    lr: Rate
+    accuracy: Annotated[float, Field(ge=0, le=1)]
+
+
+class SpaceSettings(_Strict):
+    """Which settings of a variant a sweep tries, and how it chooses among them."""
+
+    sampler: Literal["tpe", "random", "grid"]
+    pruner: Literal["none", "median", "hyperband"]
+    trials: PositiveInt
+    """How many; of a grid at the most."""
+    parallel: PositiveInt
+    """So many trials may run at a time: trial n is chosen from the results of 0 to n - parallel."""
+    settings: Annotated[dict[str, Candidates], Field(min_length=1)]
+    published: list[PublishedAccuracy] = []
+
+    @model_validator(mode="after")
+    def _candidates_fit_their_settings(self) -> Self:
+        for name, candidates in self.settings.items():
+            if name not in TRAINED_WITH:
+                close = difflib.get_close_matches(name, TRAINED_WITH, n=1)
+                hint = f"; did you mean {close[0]}?" if close else ""
+                raise _broken(f"settings.{name} is not a setting to train with{hint}")
+            for place, value in examples(candidates):
+                _check_candidate(f"settings.{name}{place}", name, value)
+            if _form(candidates) == "[choices]" and isinstance(candidates, list):
+                for number, choice in enumerate(candidates):
+                    if choice in candidates[:number]:
+                        raise _broken(f"settings.{name}.{number} is there twice, got {choice!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _a_grid_is_finite(self) -> Self:
+        for name, candidates in self.settings.items():
+            for part in candidates if isinstance(candidates, list) else [candidates]:
+                if self.sampler == "grid" and isinstance(part, Range) and part.step is None:
+                    raise _broken(f"settings.{name} must have a step with sampler grid")
+        return self
+
+
+TRAINED_WITH = tuple(name for name in VariantSettings.model_fields if name != "test_sample")
+"""The settings of a variant that training looks at: those that a sweep may try."""
+
+
+def examples(candidates: Candidates) -> Iterator[tuple[str, Any]]:
+    """Give values that keep every rule that all candidates keep, and where each was written.
+
+    Of a range those are its ends and the number after the first.
+    """
+    if isinstance(candidates, Range):
+        yield ".low", candidates.low
+        yield ".high", candidates.high
+        if candidates.step is not None:
+            yield ".step", candidates.low + candidates.step
+    elif _form(candidates) == "[choices]":
+        yield from ((f".{number}", choice) for number, choice in enumerate(candidates))
+    else:
+        layers = [
+            dict(examples(layer)) if isinstance(layer, Range) else {".low": layer, ".high": layer}
+            for layer in candidates
+        ]
+        for end in (".low", ".high", ".step"):
+            yield "", [layer.get(end, layer[".low"]) for layer in layers]
+
+
+def _check_candidate(place: str, name: str, value: Any) -> None:
+    """Raise the rule of a single setting that `value` breaks; how settings fit comes later."""
+    any_variant = {"hidden": [1], "lr": 1.0, "batch_size": 1, "epochs": 1}
+    try:
+        VariantSettings.model_validate(any_variant | {name: value})
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            if detail["type"] != "combination":
+                raise _broken(f"{place}: {_sentence(detail)}") from error
+
+
+class SweepSettings(_Strict):
+    """What sweep/dvc.yaml tries, and the search spaces to choose from."""
+
+    variant: Name
+    space: Name
+    spaces: dict[Name, SpaceSettings]
+
+    @model_validator(mode="after")
+    def _space_is_listed(self) -> Self:
+        self.chosen(self.space)
+        return self
+
+    def chosen(self, name: str) -> SpaceSettings:
+        """Give the search space of that name. Raises SettingsError for an unknown one."""
+        if name not in self.spaces:
+            raise SettingsError(f"sweep.space must be one of {', '.join(self.spaces)}, got {name}")
+        return self.spaces[name]
+
+
+def _broken(sentence: str) -> PydanticCustomError:
+    """Build the error of settings that do not fit each other."""
+    return PydanticCustomError("combination", "{sentence}", {"sentence": sentence})
+
+
 class Settings(_Strict):
     """Everything in params.yaml."""
 
@@ -123,7 +296,8 @@ class Settings(_Strict):
     dataset: str
     normalize: Literal["scale", "standardize"]
     datasets: dict[Name, DatasetSettings]
-    variants: dict[Name, VariantSettings]
+    variants: dict[VariantName, VariantSettings]
+    sweep: SweepSettings
 
     @model_validator(mode="after")
     def _dataset_is_listed(self) -> Self:
@@ -181,9 +355,11 @@ _RULES = {
     "greater_than": "must be > {gt:g}",
     "greater_than_equal": "must be >= {ge:g}",
     "less_than": "must be < {lt:g}",
+    "less_than_equal": "must be <= {le:g}",
     "finite_number": "must be a finite number",
     "float_type": "must be a number",
     "int_type": "must be a whole number",
+    "bool_type": "must be true or false",
     "string_type": "must be text",
     "list_type": "must be a list",
     "dict_type": "must be a mapping",
@@ -197,7 +373,7 @@ _RULES = {
 
 def _sentence(error: ErrorDetails) -> str:
     """Turn one of pydantic's errors into `key rule, got value`."""
-    key = ".".join(str(part) for part in error["loc"] if part != "[key]")
+    key = ".".join(str(part) for part in error["loc"] if not str(part).startswith("["))
     kind, value = error["type"], error["input"]
     if kind == "extra_forbidden":
         return f"{key} is not a setting{_suggestion(error)}"
@@ -209,9 +385,18 @@ def _sentence(error: ErrorDetails) -> str:
     return f"{key} {rule}, got {value!r}"
 
 
+_MODELS: dict[tuple[str, int], type[BaseModel]] = {
+    ("datasets", 3): DatasetSettings,
+    ("variants", 3): VariantSettings,
+    ("sweep", 2): SweepSettings,
+    ("sweep", 4): SpaceSettings,
+    ("sweep", 7): Range,
+}
+"""What a key belongs to, by the first part of its place and the number of parts."""
+
+
 def _suggestion(error: ErrorDetails) -> str:
-    inner: dict[str, type[BaseModel]] = {"datasets": DatasetSettings, "variants": VariantSettings}
     location = error["loc"]
-    model = inner.get(str(location[0]), Settings) if len(location) > 2 else Settings
+    model = _MODELS.get((str(location[0]), len(location)), Settings)
     close = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1)
     return f"; did you mean {close[0]}?" if close else ""

@@ -5,6 +5,8 @@ from pipeline.errors import SettingsError
 from pipeline.params import read_params
 from tests.conftest import ROOT
 
+BROAD = "sweep.spaces.broad"
+
 
 def changed(path, key, value):
     """Write params.yaml with one setting changed (or removed, for `...`)."""
@@ -94,6 +96,62 @@ def test_every_variant_spells_out_every_setting_so_that_each_can_be_overridden()
             "datasets.mnist.checksums",
             {"a": "crc:1"},
             "datasets.mnist.checksums.a must match ^(md5|sha256):[0-9a-f]+$, got 'crc:1'",
+        ),
+        ("variants.sweep", {}, "variants.sweep must not be the name of another file in metrics/"),
+        ("sweep.space", "wide", "sweep.space must be one of broad, learning_rates, got wide"),
+        ("sweep.varient", 1, "sweep.varient is not a setting; did you mean variant?"),
+        (f"{BROAD}.sampler", "tpa", "broad.sampler must be one of 'tpe', 'random' or 'grid'"),
+        (f"{BROAD}.trialz", 1, "broad.trialz is not a setting; did you mean trials?"),
+        (f"{BROAD}.trials", 0, "broad.trials must be > 0, got 0"),
+        (f"{BROAD}.settings.lr.hi", 1, "settings.lr.hi is not a setting; did you mean high?"),
+        (f"{BROAD}.settings.lr.log", 1, "settings.lr.log must be true or false, got 1"),
+        (f"{BROAD}.settings.lr.low", "a", "broad.settings.lr.low must be a number, got 'a'"),
+        (f"{BROAD}.settings.lr.low", True, "broad.settings.lr.low must be a number, got True"),
+        (f"{BROAD}.settings.lr.low", 2, "settings.lr.high must be > low, which is 2, got 1.0"),
+        (f"{BROAD}.settings.lr.low", 0, "settings.lr.low must be > 0 with log, got 0"),
+        (f"{BROAD}.settings.lr.step", 0.1, "settings.lr.step must be null with log, got 0.1"),
+        (f"{BROAD}.settings.epochs.step", 3, "settings.epochs.step must divide 30 - 10, got 3"),
+        (f"{BROAD}.settings.epochs.step", -5, "settings.epochs.step must divide 30 - 10, got -5"),
+        (
+            f"{BROAD}.settings.epochs.step",
+            2.5,
+            "settings.epochs.step: epochs must be a whole number, got 12.5",
+        ),
+        (
+            f"{BROAD}.settings.lr",
+            3,
+            "settings.lr must be a list of choices or a mapping {low, high}, got 3",
+        ),
+        (f"{BROAD}.settings.lr", [], "settings.lr must have at least 1 entries, got []"),
+        (f"{BROAD}.settings.lr", [0.1, -1], "settings.lr.1: lr must be > 0, got -1"),
+        (
+            f"{BROAD}.settings.momentum.high",
+            1.5,
+            "settings.momentum.high: momentum must be < 1, got 1.5",
+        ),
+        (f"{BROAD}.settings.hidden", [[3], [3]], "settings.hidden.1 is there twice, got [3]"),
+        (
+            f"{BROAD}.settings.hidden",
+            [{"low": 0, "high": 9}, 5],
+            "settings.hidden: hidden.0 must be > 0, got 0",
+        ),
+        (f"{BROAD}.settings.hidden", [{"low": 1, "high": 9}, 0], "hidden.1 must be > 0, got 0"),
+        (
+            f"{BROAD}.settings.activation",
+            {"low": 1, "high": 2},
+            "settings.activation.low: activation must be one of 'relu', 'sigmoid' or 'tanh', got 1",
+        ),
+        (
+            f"{BROAD}.settings.momentun",
+            [0.9],
+            "settings.momentun is not a setting to train with; did you mean momentum?",
+        ),
+        (f"{BROAD}.settings.test_sample", [1], "test_sample is not a setting to train with"),
+        (f"{BROAD}.sampler", "grid", "settings.l2 must have a step with sampler grid"),
+        (
+            f"{BROAD}.published",
+            [{"lr": 0.1, "accuracy": 93}],
+            "broad.published.0.accuracy must be <= 1, got 93",
         ),
     ],
 )

@@ -1,0 +1,163 @@
+"""Where trials run: Dask workers on this machine, or those of a scheduler that runs already."""
+
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+
+from distributed import Client, Future, KilledWorker, LocalCluster, wait
+
+from pipeline.errors import ClusterError
+from pipeline.nn.backend import available_cores
+from pipeline.tuning import preload  # noqa: F401  # workers here inherit what it sets
+from pipeline.tuning.trial import Job, Outcome
+from pipeline.tuning.worker import TrialData, refusal_of, run_on_worker
+
+CONNECT, ANSWER, FAREWELL = 10, 60, 5
+"""Seconds in which a scheduler must accept, every worker answer, every worker drop the data."""
+GLANCE = 1
+"""Seconds after which to look whether workers have joined."""
+
+
+class Cluster:
+    """Runs trials on the workers of a Dask client, one a thread.
+
+    name: of the data's plugin and, before their numbers, of the trials. A worker that still runs a
+    trial of a client that died goes on with it when it is submitted again.
+    """
+
+    def __init__(self, client: Client, name: str, data: TrialData) -> None:
+        self._client = client
+        self._name = name
+        self._running: dict[Future[Outcome], int] = {}
+        for package in ("pipeline.tuning", "optuna"):
+            for worker, spec in self._ask(find_spec, package).items():
+                if not isinstance(spec, ModuleSpec):
+                    raise ClusterError(
+                        f"the worker {worker} cannot import {package}; install this project there "
+                        "with its extra sweep"
+                    )
+        with _reachable():
+            client.register_plugin(data, name=name)
+        for worker, refusal in self._ask(refusal_of, name).items():
+            if refusal is not None:
+                raise ClusterError(f"the worker {worker} {refusal}")
+
+    def _ask(self, function: Callable[..., object], argument: str) -> dict[str, object]:
+        """Call a function on every worker, also on a busy one; give the answers by address."""
+        try:
+            answers = self._client.sync(
+                self._client._run, function, argument, on_error="return", callback_timeout=ANSWER
+            )
+        except TimeoutError as error:
+            workers = self._client.scheduler_info(n_workers=-1)["workers"].items()
+            silent = [address for address, worker in workers if worker["status"] != "running"]
+            raise ClusterError(
+                f"not all workers answer in {ANSWER} s; restart {', '.join(silent) or 'them'}"
+            ) from error
+        return dict(sorted(answers.items()))
+
+    @property
+    def running(self) -> set[int]:
+        """The numbers of trials that are not finished yet."""
+        return set(self._running.values())
+
+    def free(self) -> int:
+        """Count the trials to submit, so that each thread of a worker has one and none waits.
+
+        Trials wait here and not at a worker, for if that is killed, Dask counts it against all of
+        them.
+        """
+        with _reachable():
+            return max(1, self.threads()) - len(self._running)
+
+    def threads(self) -> int:
+        """Count the threads of all workers."""
+        return sum(self._client.nthreads().values())
+
+    def submit(self, number: int, job: Job) -> None:
+        """Run a trial as soon as a thread is free."""
+        with _reachable():
+            future = self._client.submit(
+                run_on_worker, job, self._name, key=f"{self._name}-{number}", pure=False
+            )
+        self._running[future] = number
+
+    def finished(self) -> Iterator[tuple[int, Outcome]]:
+        """Give trials that have ended, by number; after a second without any, none.
+
+        A worker that dies costs time only: its trials begin anew elsewhere. But a trial whose
+        workers died again and again has failed.
+        """
+        done: set[Future[Outcome]] = set()
+        with _reachable(), suppress(TimeoutError):
+            done = wait(list(self._running), GLANCE, "FIRST_COMPLETED").done
+        for future in sorted(done, key=self._running.__getitem__):
+            number = self._running.pop(future)
+            error = future.exception()
+            if isinstance(error, KilledWorker):
+                died = error.allowed_failures + 1
+                reason = f"its worker died, {died} times; perhaps memory ran out"
+                yield number, Outcome("failed", reason=reason)
+            elif error is not None:
+                raise error
+            else:
+                with _reachable():
+                    outcome = future.result()
+                yield number, outcome
+
+
+@contextmanager
+def open_cluster(
+    address: str | None, workers: int | None, name: str, data: TrialData, *, processes: bool = True
+) -> Iterator[Cluster]:
+    """Start workers on this machine, by default one a core, or join the scheduler at `address`.
+
+    processes: False keeps local workers in this process. Raises ClusterError, in one line, where no
+    scheduler answers or a worker cannot run trials.
+    """
+    for logger in ("distributed", "distributed.client"):  # errors are told by exceptions
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
+    with _client(address, workers, processes=processes) as client:
+        client.wait_for_workers(1)
+        cluster = Cluster(client, name, data)
+        try:
+            yield cluster
+        finally:
+            with suppress(OSError, ValueError):  # the scheduler may be gone, or a worker hang
+                client.sync(client._unregister_worker_plugin, name=name, callback_timeout=FAREWELL)
+
+
+@contextmanager
+def _client(address: str | None, workers: int | None, *, processes: bool) -> Iterator[Client]:
+    if address is None:
+        local = LocalCluster(
+            n_workers=workers or available_cores(),
+            threads_per_worker=1,
+            processes=processes,
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,
+        )
+        with local, Client(local) as client:
+            yield client
+        return
+    try:
+        client = Client(address, timeout=CONNECT)
+    except (OSError, ValueError) as error:
+        raise ClusterError(f"no Dask scheduler answers at {address}: {error}") from error
+    with client:
+        yield client
+
+
+@contextmanager
+def _reachable() -> Iterator[None]:
+    """Turn the loss of the scheduler into one line."""
+    try:
+        yield
+    except (CancelledError, OSError) as error:
+        raise ClusterError(
+            "the connection to the scheduler was lost; start again to go on, "
+            "finished trials are kept"
+        ) from error

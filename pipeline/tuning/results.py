@@ -1,0 +1,93 @@
+"""What a sweep found: its best trial, its trials as a table, and what mattered."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+import pandas as pd
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, TrialState
+
+from pipeline.errors import TrainingError
+from pipeline.tuning.plan import SweepPlan
+from pipeline.tuning.space import assignments, settings_of
+from pipeline.tuning.store import STATES, outcome_of
+
+NAMES = {state: name for name, state in STATES.items()}
+
+
+def best_trial(trials: Sequence[FrozenTrial]) -> FrozenTrial:
+    """Give the trial with the highest validation accuracy, of equal ones the first.
+
+    Raises TrainingError where no trial ran to its end.
+    """
+    ended = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    if not ended:
+        reason = next(filter(None, (outcome_of(trial).reason for trial in trials)), "all pruned")
+        raise TrainingError(f"none of {len(trials)} trials ran to its end; the first: {reason}")
+    return max(ended, key=lambda trial: (trial.value, -trial.number))
+
+
+def summary(plan: SweepPlan, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
+    """Give the best trial, its settings and accuracy, and how many trials ended how."""
+    best = best_trial(trials)
+    states = Counter(NAMES[trial.state] for trial in trials)
+    settings = settings_of(best.params, plan.space, plan.base).model_dump()
+    return {
+        "variant": plan.variant,
+        "best_trial": best.number,
+        "validation_accuracy": best.value,
+        "validation_cost": outcome_of(best).cost,
+        "settings": {name: settings[name] for name in plan.space.settings},
+        "trials": {name: states[name] for name in STATES},
+    }
+
+
+def winning_command(plan: SweepPlan, trials: Sequence[FrozenTrial]) -> str:
+    """Give the command that trains the best trial's network in the pipeline."""
+    settings = settings_of(best_trial(trials).params, plan.space, plan.base)
+    return " ".join(["dvc exp run", *assignments(plan.variant, plan.space, settings)])
+
+
+def trial_table(plan: SweepPlan, trials: Sequence[FrozenTrial]) -> pd.DataFrame:
+    """Give a row a trial: its number, state, accuracy, cost, epochs run, settings, and reason."""
+    rows = [
+        {
+            "trial": trial.number,
+            "state": NAMES[trial.state],
+            "validation_accuracy": outcome.accuracies[-1] if outcome.accuracies else None,
+            "validation_cost": outcome.cost,
+            "epochs_run": len(outcome.accuracies),
+            **{f"settings.{name}": _text_of_none(trial.params[name]) for name in plan.tried},
+            "reason": outcome.reason,
+        }
+        for trial in trials
+        for outcome in (outcome_of(trial),)
+    ]
+    return pd.DataFrame(rows)
+
+
+def _text_of_none(value: Any) -> Any:
+    """Give null as params.yaml writes it: in a table, nothing would stand for it."""
+    return "null" if value is None else value
+
+
+def importances(trials: Sequence[FrozenTrial]) -> dict[str, float]:
+    """Give the share of the accuracy's variance that each setting explains, most first.
+
+    Of trials that ran to their end; of fewer than two, or of trials that are all alike, nothing.
+    Source: Hutter et al. 2014, http://proceedings.mlr.press/v32/hutter14.html
+    """
+    ended = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    study = optuna.create_study(direction="maximize")
+    study.add_trials(ended)
+    varied = [
+        name
+        for name, distribution in (ended[0].distributions if ended else {}).items()
+        if not distribution.single()
+    ]
+    if len({trial.value for trial in ended}) < 2 or not varied:
+        return {}
+    evaluator = FanovaImportanceEvaluator(seed=0)
+    return dict(get_param_importances(study, evaluator=evaluator, params=varied))

@@ -1,0 +1,109 @@
+"""The loop that keeps all workers busy until every trial of a plan is finished."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from optuna.trial import FrozenTrial
+
+from pipeline.errors import DataError
+from pipeline.tuning.cluster import Cluster, open_cluster
+from pipeline.tuning.fingerprint import own_fingerprint
+from pipeline.tuning.plan import Plan, known_before
+from pipeline.tuning.store import TrialStore, digest_of, open_store, outcome_of
+from pipeline.tuning.worker import TrialData
+
+
+def run_trials(
+    plan: Plan,
+    splits: Path,
+    root: Path,
+    report: Callable[[str], None],
+    address: str | None = None,
+    workers: int | None = None,
+    *,
+    processes: bool = True,
+) -> list[FrozenTrial]:
+    """Run a plan's trials, those kept below `root` aside, and give them all in their order.
+
+    splits: the folder with train.parquet and validation.parquet. report: told a line a trial.
+    address: of a Dask scheduler; None to start so many workers here, by default one a core.
+    processes: False keeps workers here in this process.
+    """
+    training, validation = (
+        _content(splits / f"{part}.parquet") for part in ("train", "validation")
+    )
+    fingerprint = own_fingerprint()
+    description = plan.description() | {
+        "data": [hashlib.sha256(part).hexdigest() for part in (training, validation)],
+        "fingerprint": asdict(fingerprint),
+    }
+    with open_store(root, description) as store:
+        kept = _finished(plan, store)
+        if kept:
+            report(f"{kept} of {plan.total} were finished before")
+        if kept < plan.total:
+            if address is not None:
+                report(f"looking for workers at {address}")
+            data = TrialData(training, validation, fingerprint)
+            name = f"trial-{digest_of(description)}"
+            with open_cluster(address, workers, name, data, processes=processes) as cluster:
+                report(_start(plan, cluster))
+                for trial in run_plan(plan, store, cluster):
+                    report(f"{_told(plan, trial)}; {_finished(plan, store)} of {plan.total}")
+        return store.trials[: plan.total]
+
+
+def run_plan(plan: Plan, store: TrialStore, cluster: Cluster) -> Iterator[FrozenTrial]:
+    """Run the trials that are not finished yet, yielding each when it is and has been kept."""
+    while True:
+        for _ in range(cluster.free()):
+            number = _next(plan, store, cluster.running)
+            if number is None:
+                break
+            before = known_before(number, plan.parallel, store.trials)
+            if number == len(store.trials):
+                store.add(plan.choose(before), plan.tried)
+            cluster.submit(number, plan.job(store.trials[number].params, before))
+        if not cluster.running:
+            return
+        for number, outcome in cluster.finished():
+            yield store.finish(number, outcome)
+
+
+def _next(plan: Plan, store: TrialStore, running: set[int]) -> int | None:
+    """Give the first trial that is neither finished nor running, if it may be chosen already."""
+    unfinished = [n for n, trial in enumerate(store.trials) if not trial.state.is_finished()]
+    for number in [*unfinished, len(store.trials)]:
+        if number not in running and number < plan.total:
+            oldest = unfinished[0] if unfinished else number
+            return number if oldest > number - plan.parallel else None
+    return None
+
+
+def _finished(plan: Plan, store: TrialStore) -> int:
+    return sum(trial.state.is_finished() for trial in store.trials[: plan.total])
+
+
+def _start(plan: Plan, cluster: Cluster) -> str:
+    threads = cluster.threads()
+    idle = f", of which {plan.parallel} work at a time" if threads > plan.parallel else ""
+    return f"{threads} worker{'s' if threads > 1 else ''}{idle}"
+
+
+def _told(plan: Plan, trial: FrozenTrial) -> str:
+    outcome = outcome_of(trial)
+    if outcome.state == "failed":
+        return f"{plan.label(trial)} failed: {outcome.reason}"
+    text = f"{plan.label(trial)}: validation accuracy {outcome.accuracies[-1]:.2%}"
+    if outcome.state == "pruned":
+        text += f", pruned after {len(outcome.accuracies)} epochs"
+    return text
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist; make it with: dvc repro split") from error

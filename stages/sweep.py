@@ -1,0 +1,71 @@
+"""Stage sweep: data/splits/ -> metrics/sweep.json, plots/sweep.csv, plots/sweep/*.png."""
+
+from pathlib import Path
+
+import click
+
+from pipeline.command import Command
+from pipeline.figures.style import save_png
+from pipeline.figures.sweeps import sweep_figures
+from pipeline.files import whole_folder, write_json, write_table
+from pipeline.params import read_params
+from pipeline.tuning.packages import require_packages
+
+SPLITS = Path("data/splits")
+STORE = Path("data/sweep")
+
+
+@click.command(cls=Command)
+@click.argument("variant")
+@click.option("--space", help="Take this one of sweep.spaces, not the one that sweep.space names.")
+@click.option(
+    "--scheduler",
+    metavar="tcp://HOST:PORT",
+    envvar="DASK_SCHEDULER_ADDRESS",
+    help="Use the workers of this Dask scheduler, not this machine's cores.",
+)
+@click.option("--workers", type=click.IntRange(min=1), help="Start so many here, not one a core.")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write sweep.json, sweep.csv and figures/ in this folder.",
+)
+def main(
+    variant: str,
+    space: str | None,
+    scheduler: str | None,
+    workers: int | None,
+    results: Path | None,
+) -> None:
+    """Try settings of VARIANT and measure them on the validation part.
+
+    Goes on where an earlier run of the same sweep was ended.
+    """
+    require_packages()
+    from pipeline.tuning.plan import SweepPlan
+    from pipeline.tuning.results import importances, summary, trial_table, winning_command
+    from pipeline.tuning.run import run_trials
+    from pipeline.tuning.space import logarithmic
+
+    settings = read_params()
+    name = space or settings.sweep.space
+    plan = SweepPlan.of(settings, variant, name)
+    trials = run_trials(plan, SPLITS, STORE, click.echo, scheduler, workers)
+    found, table = summary(plan, trials), trial_table(plan, trials)
+    title = f"{variant} on {settings.dataset}, {name}"
+    published = [(point.lr, point.accuracy) for point in plan.space.published]
+    figures = sweep_figures(table, importances(trials), published, logarithmic(plan.space), title)
+    with whole_folder(results / "figures" if results else Path("plots/sweep")) as folder:
+        for figure_name, figure in figures.items():
+            save_png(figure, folder / f"{figure_name}.png")
+    write_table(results / "sweep.csv" if results else Path("plots/sweep.csv"), table)
+    write_json(results / "sweep.json" if results else Path("metrics/sweep.json"), found)
+    click.echo(
+        f"best of {len(trials)}: trial {found['best_trial']}, "
+        f"validation accuracy {found['validation_accuracy']:.2%}; to train it:"
+    )
+    click.echo(winning_command(plan, trials))
+
+
+if __name__ == "__main__":
+    main()

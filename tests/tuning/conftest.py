@@ -1,0 +1,48 @@
+"""What tests of sweeps share: real digits in splits, and small spaces to try."""
+
+import numpy as np
+import pytest
+
+from pipeline.datasets.splitting import Normalization
+from pipeline.datasets.tables import Description, Examples, write_examples
+from pipeline.params import SpaceSettings, VariantSettings
+from pipeline.tuning.plan import SweepPlan
+from pipeline.tuning.run import run_trials
+
+SMALL = VariantSettings(hidden=[16], lr=0.1, batch_size=20, epochs=3)
+
+
+@pytest.fixture(scope="session")
+def splits(digits, tmp_path_factory):
+    """A folder with 400 digits to train on and 200 to validate."""
+    folder = tmp_path_factory.mktemp("splits")
+    rows = np.random.default_rng(0).permutation(len(digits.labels))
+    normalization = Normalization("scale", 0.0, 1.0)
+    description = Description("mnist-5k", tuple("0123456789"), "a test")
+    for name, part in (("train", rows[:400]), ("validation", rows[400:600])):
+        taken = digits.take(part)
+        inputs = normalization.apply(taken.images)
+        examples = Examples(inputs, taken.labels, description, normalization)
+        write_examples(folder / f"{name}.parquet", examples)
+    return folder
+
+
+def plan_of(settings=None, base=SMALL, seed=0, **changes):
+    given = {"sampler": "tpe", "pruner": "none", "trials": 16, "parallel": 3} | changes
+    settings = settings or {"lr": {"low": 0.01, "high": 2, "log": True}, "batch_size": [20, 50]}
+    space = SpaceSettings.model_validate(given | {"settings": settings})
+    return SweepPlan("small", base, space, seed, "cpu")
+
+
+@pytest.fixture
+def sweep(splits, tmp_path):
+    """Run a plan on workers in this process; give its trials and the lines that it told."""
+
+    def run(plan, workers=2, folder="store"):
+        lines = []
+        trials = run_trials(
+            plan, splits, tmp_path / folder, lines.append, None, workers, processes=False
+        )
+        return trials, lines
+
+    return run

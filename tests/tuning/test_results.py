@@ -1,0 +1,125 @@
+"""What a sweep and repeats report of their trials."""
+
+import numpy as np
+import pytest
+from optuna.trial import create_trial
+
+from pipeline.errors import TrainingError
+from pipeline.tuning.plan import RepeatPlan
+from pipeline.tuning.repeats import repeat_statistics
+from pipeline.tuning.results import (
+    best_trial,
+    importances,
+    summary,
+    trial_table,
+    winning_command,
+)
+from pipeline.tuning.store import STATES
+from tests.tuning.conftest import SMALL, plan_of
+
+PLAN = plan_of({"lr": {"low": 0.001, "high": 1.0}, "hidden": [[8], [16, 8]], "clip_norm": [None]})
+
+
+def trial(number, accuracy, state="complete", lr=0.5, hidden="[8]", tried=PLAN.tried, **params):
+    outcome = {
+        "state": state, "accuracies": [accuracy] if accuracy is not None else [],
+        "cost": None if state == "failed" else 0.5, "rungs": {},
+        "reason": "the training cost is nan" if state == "failed" else None,
+    }  # fmt: skip
+    found = create_trial(
+        state=STATES[state],
+        value=None if state == "failed" else accuracy,
+        params=params or {"lr": lr, "hidden": hidden, "clip_norm": None},
+        distributions=tried,
+        user_attrs={"outcome": outcome},
+    )
+    found.number = number
+    return found
+
+
+TRIALS = [
+    trial(0, 0.8), trial(1, 0.9, lr=0.125, hidden="[16, 8]"), trial(2, 0.95, "pruned"),
+    trial(3, 0.9, lr=0.75), trial(4, None, "failed"),
+]  # fmt: skip
+
+
+def test_the_best_ran_to_its_end_with_the_highest_accuracy_and_of_equal_ones_is_the_first():
+    assert best_trial(TRIALS).number == 1
+    assert best_trial(TRIALS[::-1]).number == 1
+
+
+def test_the_summary_names_the_best_trials_settings_and_counts_all():
+    assert summary(PLAN, TRIALS) == {
+        "variant": "small",
+        "best_trial": 1,
+        "validation_accuracy": 0.9,
+        "validation_cost": 0.5,
+        "settings": {"lr": 0.125, "hidden": [16, 8], "clip_norm": None},
+        "trials": {"complete": 3, "pruned": 1, "failed": 1},
+    }
+
+
+def test_the_command_of_the_winner_sets_all_that_was_tried():
+    assert winning_command(PLAN, TRIALS) == (
+        "dvc exp run -S variants.small.lr=0.125 -S 'variants.small.hidden=[16,8]' "
+        "-S variants.small.clip_norm=null"
+    )
+
+
+def test_the_table_has_a_row_a_trial_with_its_settings_and_reason():
+    table = trial_table(PLAN, TRIALS)
+    assert list(table.columns) == [
+        "trial", "state", "validation_accuracy", "validation_cost", "epochs_run",
+        "settings.lr", "settings.hidden", "settings.clip_norm", "reason",
+    ]  # fmt: skip
+    assert table["trial"].tolist() == [0, 1, 2, 3, 4]
+    assert table["state"].tolist() == ["complete", "complete", "pruned", "complete", "failed"]
+    assert table["settings.clip_norm"].tolist() == ["null"] * 5
+    assert table["reason"].iloc[4] == "the training cost is nan"
+
+
+def test_when_no_trial_ran_to_its_end_the_first_reason_is_told():
+    with pytest.raises(TrainingError, match=r"none of 2 trials .* first: the training cost is nan"):
+        best_trial([trial(0, 0.5, "pruned"), trial(1, None, "failed")])
+
+
+def test_importance_finds_the_setting_that_decides():
+    rng = np.random.default_rng(0)
+    trials = [
+        trial(number, float(0.5 + lr / 3), lr=float(lr), hidden=str(rng.choice(["[8]", "[16, 8]"])))
+        for number, lr in enumerate(rng.random(30))
+    ]
+    found = importances(trials)
+    assert list(found) == ["lr", "hidden"]
+    assert found["lr"] > 0.8
+    assert sum(found.values()) == pytest.approx(1)
+    assert importances(trials) == found
+
+
+@pytest.mark.parametrize("trials", [[], TRIALS[:1], [trial(0, 0.5), trial(1, 0.5)]])
+def test_importance_of_too_little_is_nothing(trials):
+    assert importances(trials) == {}
+
+
+def repeated(accuracies):
+    tried = RepeatPlan("small", SMALL, 3, len(accuracies), "cpu").tried
+    return [
+        trial(number, accuracy, "complete" if accuracy is not None else "failed", tried=tried,
+              seed=3 + number)
+        for number, accuracy in enumerate(accuracies)
+    ]  # fmt: skip
+
+
+def test_repeats_give_the_mean_the_deviation_and_students_interval_by_hand():
+    found = repeat_statistics(repeated([0.90, 0.92, 0.91, None, 0.93]))
+    assert found["mean"] == pytest.approx(0.915)
+    assert found["standard_deviation"] == pytest.approx(0.0129099, rel=1e-5)
+    half = 3.182446 * 0.0129099 / 2  # t of 3 degrees of freedom at 97.5 %, from a table
+    assert (found["low"], found["high"]) == pytest.approx((0.915 - half, 0.915 + half), rel=1e-5)
+    assert (found["repeats"], found["failed"]) == (4, 1)
+    assert found["validation_accuracy"] == {"3": 0.9, "4": 0.92, "5": 0.91, "7": 0.93}
+
+
+def test_one_repeat_that_ended_tells_nothing_about_luck():
+    with pytest.raises(TrainingError, match="1 of 2 repeats failed; the first: the training cost"):
+        repeat_statistics(repeated([0.9, None]))

@@ -1,0 +1,137 @@
+"""Whole sweeps on Dask workers in this process: what is tried, kept, ended early, continued."""
+
+from dataclasses import replace
+
+import pytest
+from optuna.trial import TrialState
+
+from pipeline.datasets.tables import read_examples
+from pipeline.tuning import run, worker
+from pipeline.tuning.plan import RepeatPlan
+from pipeline.tuning.store import outcome_of
+from tests.tuning.conftest import SMALL, plan_of
+
+STEEP = {"lr": {"low": 0.0001, "high": 1, "log": True}}
+
+
+def facts(trials):
+    return [(t.number, t.state, t.params, t.value, t.user_attrs["outcome"]) for t in trials]
+
+
+@pytest.mark.parametrize(
+    "pruner",
+    [
+        pytest.param("none", marks=pytest.mark.slow),
+        "median",
+        pytest.param("hyperband", marks=pytest.mark.slow),
+    ],
+)
+def test_any_number_of_workers_gives_the_same_trials_and_results(sweep, pruner):
+    base = SMALL.model_copy(update={"epochs": 9})
+    plan = plan_of(STEEP, base, pruner=pruner, trials=20)
+    alone, _ = sweep(plan, workers=1, folder="alone")
+    together, _ = sweep(plan, workers=3, folder="together")
+    assert facts(alone) == facts(together)
+    assert [trial.number for trial in alone] == list(range(20))
+    ended = [outcome_of(trial) for trial in alone]
+    pruned = [outcome for outcome in ended if outcome.state == "pruned"]
+    assert bool(pruned) == (pruner != "none")
+    assert all(len(outcome.accuracies) < 9 for outcome in pruned)
+    assert all(len(outcome.accuracies) == 9 for outcome in ended if outcome not in pruned)
+
+
+def test_later_trials_learn_from_earlier_ones_but_not_from_those_that_run_beside_them(sweep):
+    first, _ = sweep(plan_of(parallel=1), folder="one")
+    wide, _ = sweep(plan_of(parallel=16), folder="sixteen")
+    assert [t.params for t in first[:10]] == [t.params for t in wide[:10]]  # chosen at random
+    assert [t.params for t in first[10:]] != [t.params for t in wide[10:]]
+
+
+def test_another_seed_tries_other_settings(sweep):
+    plan = plan_of(sampler="random", trials=3)
+    first, _ = sweep(plan, folder="first")
+    second, _ = sweep(replace(plan, seed=1), folder="second")
+    assert not {t.params["lr"] for t in first} & {t.params["lr"] for t in second}
+
+
+def test_a_grid_tries_every_combination_once(sweep):
+    plan = plan_of({"lr": [0.1, 0.2], "batch_size": [20, 50, "all"]}, sampler="grid")
+    trials, lines = sweep(plan)
+    tried = {(t.params["lr"], t.params["batch_size"]) for t in trials}
+    assert len(trials) == len(tried) == 6
+    assert lines[0] == "2 workers"
+    assert lines[-1].endswith("; 6 of 6")
+
+
+def test_a_trial_that_fails_is_kept_with_its_reason_and_the_sweep_goes_on(sweep):
+    settings = {"lr": [0.1, 1e30], "hidden": [[8], [10**9]]}
+    trials, lines = sweep(plan_of(settings, sampler="grid"))
+    by_params = {(t.params["lr"], t.params["hidden"]): t for t in trials}
+    assert by_params[0.1, "[8]"].state == TrialState.COMPLETE
+    diverged = outcome_of(by_params[1e30, "[8]"])
+    assert diverged.state == "failed"
+    assert diverged.reason.startswith("the training cost is nan in epoch 1 with lr 1e+30")
+    too_large = outcome_of(by_params[0.1, "[1000000000]"])
+    assert "Unable to allocate" in too_large.reason
+    assert "\n" not in too_large.reason
+    assert sum("failed: " in line for line in lines) == 3
+
+
+def test_a_finished_sweep_runs_nothing_and_more_trials_go_on_from_it(sweep):
+    plan = plan_of(trials=12)
+    first, _ = sweep(replace(plan, space=plan.space.model_copy(update={"trials": 5})))
+    again, lines = sweep(replace(plan, space=plan.space.model_copy(update={"trials": 5})))
+    assert facts(again) == facts(first)
+    assert lines == ["5 of 5 were finished before"]
+    more, lines = sweep(plan)
+    assert lines[0] == "5 of 12 were finished before"
+    assert len([line for line in lines if line.startswith("trial")]) == 7
+    assert facts(more) == facts(sweep(plan, folder="at once")[0])
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [plan_of(), pytest.param(plan_of(STEEP, pruner="median", trials=20), marks=pytest.mark.slow)],
+    ids=["to their end", "pruned"],
+)
+def test_a_sweep_that_is_ended_anywhere_goes_on_to_the_same_end(sweep, monkeypatch, plan):
+    undisturbed, _ = sweep(plan, folder="undisturbed")
+    calls = []
+
+    def finish_or_stop(store, number, outcome):
+        calls.append(number)
+        if len(calls) in {3, 9}:
+            raise KeyboardInterrupt
+        return keep(store, number, outcome)
+
+    keep = run.TrialStore.finish
+    monkeypatch.setattr(run.TrialStore, "finish", finish_or_stop)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            sweep(plan)
+    trials, lines = sweep(plan)
+    assert facts(trials) == facts(undisturbed)
+    assert lines[0] == f"7 of {plan.total} were finished before"
+    assert len(calls) == plan.total + 2
+
+
+def test_the_data_reach_each_worker_once_however_many_trials_it_runs(sweep, monkeypatch):
+    read = []
+
+    def read_and_count(path):
+        read.append(path.name)
+        return read_examples(path)
+
+    monkeypatch.setattr(worker, "read_examples", read_and_count)
+    sweep(plan_of(trials=8), workers=2)
+    assert sorted(read) == ["training.parquet"] * 2 + ["validation.parquet"] * 2
+
+
+def test_repeats_differ_in_their_seed_alone(sweep):
+    plan = RepeatPlan("small", SMALL, seed=5, total=4, device="cpu")
+    trials, lines = sweep(plan)
+    assert [trial.params for trial in trials] == [{"seed": seed} for seed in (5, 6, 7, 8)]
+    assert len({trial.value for trial in trials}) > 1
+    assert any(line.startswith("seed 8: validation accuracy") for line in lines)
+    swept, _ = sweep(plan_of({"lr": [0.1]}, seed=7, sampler="grid"), folder="swept")
+    assert swept[0].value == trials[2].value
