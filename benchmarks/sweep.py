@@ -1,0 +1,117 @@
+"""How many trials an hour a sweep runs, on one worker and on two, beside `dvc exp run`.
+
+    dvc repro split
+    python -m benchmarks.sweep [--trials 24] [--repeats 3] [--runs 4]
+
+One and two workers alternate and run the same trials of params.yaml's sweep; starting the workers
+is not counted. `dvc exp run` then trains and evaluates the first of those trials one after the
+other, in a copy of the working tree.
+"""
+
+import pipeline  # noqa: F401, I001  # first: it pins the processor's kernels before NumPy loads
+
+import shlex
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import click
+
+from pipeline.params import read_params
+from pipeline.tuning.cluster import open_cluster
+from pipeline.tuning.fingerprint import own_fingerprint
+from pipeline.tuning.plan import SweepPlan
+from pipeline.tuning.run import run_plan
+from pipeline.tuning.space import assignments, settings_of
+from pipeline.tuning.store import open_store
+from pipeline.tuning.worker import TrialData
+
+SPLITS = Path("data/splits")
+
+
+def sweep_seconds(plan: SweepPlan, workers: int) -> tuple[float, list[list[str]]]:
+    """Time a sweep from nothing; give its trials as options of `dvc exp run` too."""
+    data = TrialData(
+        (SPLITS / "train.parquet").read_bytes(),
+        (SPLITS / "validation.parquet").read_bytes(),
+        own_fingerprint(),
+    )
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_store(Path(folder), plan.description()) as store,
+        open_cluster(None, workers, "benchmark", data) as cluster,
+    ):
+        start = time.perf_counter()
+        for _ in run_plan(plan, store, cluster):
+            pass
+        seconds = time.perf_counter() - start
+        chosen = [settings_of(trial.params, plan.space, plan.base) for trial in store.trials]
+    return seconds, [assignments(plan.variant, plan.space, settings) for settings in chosen]
+
+
+def experiment_seconds(variant: str, trials: list[list[str]]) -> list[float]:
+    """Time `dvc exp run` of each trial, train and evaluate alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        for file in filter(None, run("git ls-files -z", ".").split("\0")):
+            (Path(folder) / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, Path(folder) / file)
+        for command in (
+            "git init -q", "git config user.name a", "git config user.email a@example.org",
+            "git add -A", "git commit -qm start", "dvc repro split",
+        ):  # fmt: skip
+            run(command, folder)
+
+        def timed(command: str) -> float:
+            start = time.perf_counter()
+            run(command, folder)
+            return time.perf_counter() - start
+
+        return [timed(f"dvc exp run {' '.join(it)} evaluate@{variant}") for it in trials]
+
+
+def run(command: str, folder: str) -> str:
+    """Run a command and give what it printed."""
+    return subprocess.run(
+        shlex.split(command), cwd=folder, check=True, capture_output=True, text=True
+    ).stdout
+
+
+@click.command()
+@click.option("--trials", default=24, show_default=True)
+@click.option("--repeats", default=3, show_default=True)
+@click.option("--runs", default=4, show_default=True, help="Trials to run by `dvc exp run`.")
+def main(trials: int, repeats: int, runs: int) -> None:
+    """Compare one worker, two workers and `dvc exp run`."""
+    settings = read_params()
+    chosen = settings.sweep.chosen(settings.sweep.space).model_copy(update={"trials": trials})
+    variant = settings.sweep.variant
+    plan = SweepPlan(variant, settings.variant(variant), chosen, settings.seed, "cpu")
+    times: dict[int, list[float]] = {1: [], 2: []}
+    options: list[list[str]] = []
+    for _ in range(repeats):
+        for workers, values in times.items():
+            seconds, options = sweep_seconds(plan, workers)
+            values.append(seconds)
+    print(f"{trials} trials of {settings.sweep.space}, {variant} on {settings.dataset}; ", end="")
+    print(f"medians of {repeats} alternating runs")
+    medians = {workers: statistics.median(values) for workers, values in times.items()}
+    for workers, median in medians.items():
+        spread = f"{min(times[workers]):.1f} to {max(times[workers]):.1f}"
+        print(
+            f"{workers} worker(s): {median:.1f} s ({spread}), {3600 * trials / median:.0f} an hour"
+        )
+    ratios = [one / two for one, two in zip(times[1], times[2], strict=True)]
+    print(f"two over one: {medians[1] / medians[2]:.2f}x ", end="")
+    print(f"({', '.join(f'{ratio:.2f}' for ratio in ratios)} pair by pair)")
+    if runs:
+        seconds_each = experiment_seconds(variant, options[:runs])
+        mean = statistics.mean(seconds_each)
+        print(f"dvc exp run: {mean:.1f} s a trial, {3600 / mean:.0f} an hour; ", end="")
+        print(f"two workers run {mean * trials / medians[2]:.0f} times as many")
+
+
+if __name__ == "__main__":
+    main()

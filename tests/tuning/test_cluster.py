@@ -1,0 +1,232 @@
+"""Sweeps on a Dask cluster that is started from the command line, and what is killed on the way."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+
+import pandas as pd
+import pytest
+from distributed import Client
+from ruamel.yaml import YAML
+
+from pipeline import processor
+from pipeline.tuning import preload
+from tests.conftest import ROOT
+from tests.test_processor import needs_x86
+
+pytestmark = pytest.mark.slow
+
+PRELOAD = ("--preload-nanny", "pipeline.tuning.preload")
+RESULTS = (
+    "metrics/sweep.json", "plots/sweep.csv", "plots/sweep/history.png", "plots/sweep/parallel.png",
+    "plots/sweep/importance.png", "plots/sweep/learning_rate.png",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    """A copy of the project with the offline sample, split as the pipeline splits it."""
+    folder = tmp_path_factory.mktemp("sample")
+    for name in ("pipeline", "stages"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "params.yaml", folder)
+    for stage in ("download", "convert", "split"):
+        command = [sys.executable, "-m", f"stages.{stage}"]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@contextmanager
+def running(folder, name, *command, **environment):
+    """Run a module until the block ends, with nothing pinned; its output goes to a file."""
+    pinned = processor.KERNELS | preload.ALLOCATION
+    free = {key: value for key, value in os.environ.items() if key not in pinned}
+    with (
+        open(folder / f"{name}.log", "w") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", *map(str, command)],
+            cwd=folder, env=free | environment, stdout=log, stderr=log,
+        ) as process,
+    ):  # fmt: skip
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def cluster(folder, workers, *options, **environment):
+    """Run a scheduler and so many workers on loopback; give the scheduler's address."""
+    file = folder / "scheduler.json"
+    scheduler = ("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", 0)
+    with ExitStack() as stack:
+        stack.enter_context(
+            running(folder, "scheduler", *scheduler, "--no-dashboard", "--scheduler-file", file)
+        )
+        until = time.monotonic() + 60
+        while not (file.exists() and file.read_text().endswith("}")):
+            assert time.monotonic() < until, (folder / "scheduler.log").read_text()
+            time.sleep(0.1)
+        address = json.loads(file.read_text())["address"]
+        for number in range(workers):
+            stack.enter_context(
+                worker(folder, f"worker {number}", address, *options, **environment)
+            )
+        with Client(address) as client:
+            client.wait_for_workers(workers, timeout=60)
+        yield address
+
+
+def worker(folder, name, address, *options, **environment):
+    command = ("distributed.cli.dask_worker", address, "--nthreads", 1, "--no-dashboard")
+    return running(folder, name, *command, *options, **environment)
+
+
+@contextmanager
+def sweep(folder, *options):
+    """Run a sweep; its lines can be read as they come."""
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "stages.sweep", "two_hidden", *options],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        yield process
+        process.kill()
+
+
+def trials_told(lines):
+    return [int(found[1]) for line in lines if (found := re.match(r"trial (\d+)", line))]
+
+
+def until_told(process, count):
+    """Read lines until so many trials were told."""
+    lines = []
+    while len(trials_told(lines)) < count:
+        lines.append(process.stdout.readline())
+        assert lines[-1], process.stderr.read()
+    return lines
+
+
+def copied(sample, folder):
+    shutil.copytree(sample, folder)
+    return folder
+
+
+def change_space(folder, **changes):
+    yaml = YAML(typ="safe", pure=True)
+    params = yaml.load((folder / "params.yaml").read_text())
+    params["sweep"]["spaces"]["broad"] |= changes
+    with open(folder / "params.yaml", "w") as file:
+        yaml.dump(params, file)
+
+
+def test_forty_trials_survive_the_kill_of_a_worker_and_of_the_client(sample, tmp_path):
+    disturbed, calm = copied(sample, tmp_path / "disturbed"), copied(sample, tmp_path / "calm")
+    with cluster(disturbed, 2, *PRELOAD) as address:
+        with sweep(disturbed, "--scheduler", address) as process:
+            before = until_told(process, 8)
+            with Client(address) as client:
+                busy = next(at for at, trials in client.processing().items() if trials)
+                pid = client.run(os.getpid, workers=[busy])[busy]
+            os.kill(pid, signal.SIGKILL)
+            before += until_told(process, 8)
+            process.send_signal(signal.SIGKILL)
+            before += process.stdout.readlines()
+        with sweep(disturbed, "--scheduler", address) as process:
+            after = process.stdout.readlines()
+            assert process.wait() == 0, process.stderr.read()
+        with Client(address) as client:
+            assert len(client.nthreads()) == 2  # the killed one has come back
+    kept = int(re.match(r"(\d+) of 40 were finished before", after[0])[1])
+    assert 16 <= kept < 40
+    assert not set(trials_told(before)) & set(trials_told(after))
+    assert kept + len(trials_told(after)) == 40
+    table = pd.read_csv(disturbed / "plots/sweep.csv")
+    assert table["trial"].tolist() == list(range(40))
+    assert set(table["state"]) <= {"complete", "failed"}
+    with sweep(calm) as process:
+        lines = process.stdout.readlines()
+        assert process.wait() == 0, process.stderr.read()
+    assert len(set(trials_told(lines))) == 40
+    for name in RESULTS:
+        assert (disturbed / name).read_bytes() == (calm / name).read_bytes(), name
+
+
+def test_the_data_reach_a_worker_once_also_one_that_is_killed_or_joins_later(sample, tmp_path):
+    folder = copied(sample, tmp_path / "project")
+    change_space(folder, trials=24)
+    with (
+        cluster(folder, 1, *PRELOAD) as address,
+        sweep(folder, "--scheduler", address) as process,
+    ):
+        until_told(process, 2)
+        with worker(folder, "late", address, *PRELOAD):
+            with Client(address) as client:
+                client.wait_for_workers(2, timeout=60)
+                first = min(client.nthreads())
+                os.kill(client.run(os.getpid, workers=[first])[first], signal.SIGKILL)
+            process.stdout.readlines()
+            assert process.wait() == 0, process.stderr.read()
+            with Client(address) as client:
+                assert len(client.nthreads()) == 2
+    for name in ("worker 0", "late"):
+        log = (folder / f"{name}.log").read_text()
+        born, given = log.count("Start worker at"), log.count("Starting Worker plugin trial-")
+        assert 1 <= given == born, log
+
+
+def test_a_trial_that_kills_its_workers_has_failed_and_the_others_go_on(sample, tmp_path):
+    folder = copied(sample, tmp_path / "project")
+    tried = {"hidden": [[8], [200_000], [16]], "epochs": [2]}
+    change_space(folder, sampler="grid", settings=tried)
+    with (
+        cluster(folder, 2, *PRELOAD, "--memory-limit", "700MB") as address,
+        sweep(folder, "--scheduler", address) as process,
+    ):
+        process.stdout.readlines()
+        assert process.wait() == 0, process.stderr.read()
+    table = pd.read_csv(folder / "plots/sweep.csv")
+    states = dict(zip(table["settings.hidden"], table["state"], strict=True))
+    assert states == {"[8]": "complete", "[16]": "complete", "[200000]": "failed"}
+    (reason,) = table["reason"].dropna()
+    assert reason.startswith("its worker died, 4 times")
+
+
+@needs_x86
+def test_a_worker_that_would_compute_other_bits_is_refused_in_one_line(sample, tmp_path):
+    folder = copied(sample, tmp_path / "project")
+    with (
+        cluster(folder, 1, OPENBLAS_CORETYPE="Sandybridge") as address,
+        sweep(folder, "--scheduler", address) as process,
+    ):
+        assert process.wait() == 1
+        (line,) = process.stderr.read().splitlines()
+    assert line.startswith("Error: the worker tcp://127.0.0.1:")
+    assert "computes other bits than this machine; start it with --preload-nanny" in line
+
+
+def test_a_scheduler_that_is_lost_ends_the_sweep_in_one_line_and_keeps_what_is_finished(
+    sample, tmp_path
+):
+    folder = copied(sample, tmp_path / "project")
+    change_space(folder, trials=6)
+    with (
+        cluster(folder, 2, *PRELOAD) as address,
+        sweep(folder, "--scheduler", address) as process,
+    ):
+        until_told(process, 2)
+        with Client(address) as client:
+            client.shutdown()
+        process.stdout.readlines()
+        assert process.wait() == 1
+        (line,) = process.stderr.read().splitlines()
+    assert line.startswith("Error: the connection to the scheduler was lost; start again to go on")
+    with sweep(folder) as process:
+        assert re.match(r"[2-5] of 6 were finished before", process.stdout.readline())
+        process.stdout.readlines()
+        assert process.wait() == 0, process.stderr.read()
