@@ -11,8 +11,9 @@ from optuna.trial import FrozenTrial
 from pipeline.datasets.tables import Examples
 from pipeline.errors import PipelineError
 from pipeline.nn.backend import find_device
+from pipeline.nn.batches import put_batch
 from pipeline.nn.parallel import Workers
-from pipeline.nn.training import make_network, put_batch, train
+from pipeline.nn.training import make_network, train
 from pipeline.params import VariantSettings
 from pipeline.tuning.study import Watch
 
