@@ -31,3 +31,13 @@ class DeviceError(PipelineError):
 
 class ClusterError(PipelineError):
     """The workers that should run trials cannot be used."""
+
+
+def in_one_line(error: BaseException) -> str:
+    """Give an error's message for a terminal: one line, not endless, no control characters.
+
+    What a server or an archive wrote may be part of it.
+    """
+    text = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+    words = " ".join(text.split())[:300] or type(error).__name__
+    return "".join(letter if letter.isprintable() else "?" for letter in words)

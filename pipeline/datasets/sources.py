@@ -1,10 +1,11 @@
 """Where a dataset can come from: a package, Kaggle, an https mirror, or the user's own path."""
 
-import logging
+import hashlib
+import lzma
 import os
 import re
 import shutil
-import sys
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -12,19 +13,29 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.datasets.idx import write_idx
 from pipeline.datasets.raw import check_raw, choose_files
-from pipeline.errors import DataError, DownloadError
+from pipeline.errors import DataError, DownloadError, in_one_line
 
 EMBEDDED = "embedded"
 KAGGLE = "kaggle:"
-TIMEOUT = 30
-"""Seconds that a mirror may stay silent."""
 RETRIES = 2
+"""Further tries of a download that broke off."""
 IDX_FILES = (
     "train-images-idx3-ubyte.gz",
     "train-labels-idx1-ubyte.gz",
     "t10k-images-idx3-ubyte.gz",
     "t10k-labels-idx1-ubyte.gz",
 )
+_DAMAGED_ARCHIVE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,  # a compression that Python lacks
+    RuntimeError,  # a password
+)
+Report = Callable[[str], None]
+"""Told, in one line each, what failed without being the end."""
 
 
 def fetch(
@@ -32,7 +43,7 @@ def fetch(
     folder: Path,
     *,
     checksums: dict[str, str],
-    report: Callable[[str], None],
+    report: Report,
     retries: int = RETRIES,
 ) -> str:
     """Put the training and test files of the first source that works into an empty `folder`.
@@ -44,10 +55,10 @@ def fetch(
     failures = []
     for source in sources:
         try:
-            _fetch_one(source, folder, checksums, retries)
+            _fetch_one(source, folder, checksums, retries, report)
             check_raw(folder)
         except (DataError, OSError) as error:
-            reason = _one_line(error).replace(f"{folder}/", "")
+            reason = in_one_line(error).replace(f"{folder}/", "")
             failures.append(f"{source}: {reason}")
             if len(failures) < len(sources):
                 report(f"source {source} failed: {reason}")
@@ -58,13 +69,15 @@ def fetch(
     raise DownloadError("no source works: " + "; ".join(failures))
 
 
-def _fetch_one(source: str, folder: Path, checksums: dict[str, str], retries: int) -> None:
+def _fetch_one(
+    source: str, folder: Path, checksums: dict[str, str], retries: int, report: Report
+) -> None:
     if source == EMBEDDED:
         _fetch_embedded(folder)
     elif source.startswith(KAGGLE):
-        _fetch_kaggle(source.removeprefix(KAGGLE), folder)
+        _fetch_kaggle(source.removeprefix(KAGGLE), folder, retries, report)
     elif re.match(r"https?://", source):
-        _fetch_mirror(source, folder, checksums, retries)
+        _fetch_mirror(source, folder, checksums, retries, report)
     elif re.match(r"[a-z][a-z0-9+.]*:/", source):
         raise DataError("must be embedded, kaggle:<owner>/<dataset>, https://... or a path")
     else:
@@ -81,63 +94,70 @@ def _fetch_embedded(folder: Path) -> None:
     write_idx(folder / "train-labels-idx1-ubyte", labels.astype("uint8"))
 
 
-def _fetch_kaggle(dataset: str, folder: Path) -> None:
-    """Download a Kaggle dataset into kagglehub's own cache and take the files that are needed."""
+def _fetch_kaggle(dataset: str, folder: Path, retries: int, report: Report) -> None:
+    """Take the files that are needed of a Kaggle dataset."""
     if not re.fullmatch(r"[\w-]+/[\w-]+", dataset):
         raise DataError(f"must name a dataset as kaggle:<owner>/<dataset>, got {dataset}")
-    import kagglehub
-    import requests
-    from kagglehub import exceptions
+    from pipeline.datasets.kaggle import download_kaggle
 
+    def tell(failure: str) -> None:
+        report(f"source {KAGGLE}{dataset}: {failure}")
+
+    unpacked = folder / "download"
     try:
-        path = kagglehub.dataset_download(dataset)
-    except (
-        requests.exceptions.RequestException,
-        exceptions.BackendError,
-        exceptions.CredentialError,
-        exceptions.DataCorruptionError,
-        exceptions.NotFoundError,
-        zipfile.BadZipFile,
-        zlib.error,
-        OSError,
-        ValueError,
-    ) as error:
-        raise DataError(f"Kaggle: {_one_line(error)}") from error
-    _copy_chosen(Path(path), folder)
+        _copy_chosen(download_kaggle(dataset, unpacked, retries, tell), folder)
+    except (DataError, *_DAMAGED_ARCHIVE) as error:
+        raise DataError(f"Kaggle: {in_one_line(error)}") from error
+    shutil.rmtree(unpacked, ignore_errors=True)  # absent in a notebook, which has its own
 
 
-def _fetch_mirror(url: str, folder: Path, checksums: dict[str, str], retries: int) -> None:
+def _fetch_mirror(
+    url: str, folder: Path, checksums: dict[str, str], retries: int, report: Report
+) -> None:
     """Download a mirror's four IDX files (a URL that ends in '/') or one file or zip archive."""
     name = re.split(r"[?#]", url)[0].rpartition("/")[2]
     if not name:
         for part in IDX_FILES:
-            _download(url + part, part, folder, checksums, retries)
+            _download(url + part, part, folder, checksums, retries, report)
         return
     archive = folder / "download"
     archive.mkdir()
-    _download(url, name, archive, checksums, retries)
+    _download(url, name, archive, checksums, retries, report)
     _fetch_path(archive / name, folder)
     shutil.rmtree(archive)
 
 
-def _download(url: str, name: str, folder: Path, checksums: dict[str, str], retries: int) -> None:
+def _download(
+    url: str,
+    name: str,
+    folder: Path,
+    checksums: dict[str, str],
+    retries: int,
+    report: Report,
+) -> None:
     checksum = checksums.get(name)
     if url.startswith("http://") and checksum is None:
         raise DataError(f"http:// proves nothing without a checksum of {name}; use https://")
-    import pooch
-    import requests
+    from pipeline.datasets.downloading import download
+    from pipeline.datasets.retrying import DamagedError, with_retries
 
-    pooch.get_logger().setLevel(logging.WARNING)
-    downloader = pooch.HTTPDownloader(timeout=TIMEOUT, progressbar=sys.stderr.isatty())
-    mirror = pooch.create(
-        folder, "", registry={name: checksum}, urls={name: url}, retry_if_failed=retries
-    )
+    def attempt() -> None:
+        download(url, folder / name)
+        if checksum is not None and not _matches(folder / name, checksum):
+            raise DamagedError(f"has another content than checksums.{name}")
+
     try:
-        mirror.fetch(name, downloader=downloader)
-    except requests.exceptions.RequestException as error:
-        raise DataError(f"{name}: {_network_reason(error)}") from error
-    except ValueError as error:  # pooch's word for a checksum that differs
-        raise DataError(f"{name} has another content than checksums.{name}") from error
+        with_retries(attempt, retries, lambda failure: report(f"{url}: {failure}"))
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from error
+
+
+def _matches(path: Path, checksum: str) -> bool:
+    """Say whether a file's digest is the one of `md5:...` or `sha256:...`."""
+    algorithm, _, digest = checksum.partition(":")
+    with open(path, "rb") as file:
+        found = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False))
+    return found.hexdigest() == digest
 
 
 def _fetch_path(path: Path, folder: Path) -> None:
@@ -173,22 +193,10 @@ def _extract_chosen(archive: Path, folder: Path) -> None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with content.open(name) as packed, open(target, "wb") as unpacked:
                     shutil.copyfileobj(packed, unpacked)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except _DAMAGED_ARCHIVE as error:
         raise DataError(f"is a damaged or locked zip archive: {error}") from error
 
 
 def _leaves(name: str) -> bool:
     path = PurePosixPath(name.replace("\\", "/"))
     return path.is_absolute() or ".." in path.parts or bool(re.match(r"[A-Za-z]:", name))
-
-
-def _network_reason(error: BaseException) -> str:
-    """Dig out of an error's layers what went wrong in the end."""
-    layers = [getattr(error, "reason", None), *error.args]
-    inner = next((layer for layer in layers if isinstance(layer, BaseException)), None)
-    return _network_reason(inner) if inner else _one_line(error).split(" for url: ")[0]
-
-
-def _one_line(error: BaseException) -> str:
-    text = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-    return " ".join(text.split())[:300] or type(error).__name__

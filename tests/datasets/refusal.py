@@ -9,10 +9,12 @@ from pipeline.errors import DataError
 
 
 @contextmanager
-def refused(*words: object, error: type[DataError] = DataError) -> Iterator[None]:
+def refused(
+    *words: object, error: type[DataError] = DataError
+) -> Iterator[pytest.ExceptionInfo[DataError]]:
     """Expect a DataError of one line that holds every word."""
     with pytest.raises(error) as caught:
-        yield
+        yield caught
     message = str(caught.value)
     assert len(message.splitlines()) == 1
     assert len(message) < 1000

@@ -4,15 +4,19 @@ import base64
 import errno
 import hashlib
 import json
+import ssl
 import time
 from contextlib import ExitStack
 from functools import partial
 from http.server import BaseHTTPRequestHandler
 
 import pytest
+import requests
+import trustme
 
-from pipeline.datasets.sources import fetch
+from pipeline.datasets import downloading
 from pipeline.errors import DownloadError
+from tests.datasets.fetching import fetch_from
 from tests.datasets.layouts import (
     content_of,
     csv_bytes,
@@ -20,10 +24,11 @@ from tests.datasets.layouts import (
     idx_files,
     with_broken_stream,
     with_wrong_checksum,
+    write_files,
     write_zip,
 )
 from tests.datasets.refusal import refused
-from tests.servers import listening
+from tests.servers import Fault, listening, serve
 
 pytestmark = pytest.mark.xdist_group("kaggle")
 
@@ -40,18 +45,27 @@ OTHER_WAYS = (
 
 
 class Kaggle:
-    """Datasets by `owner/name`: an archive, or the status that a request for it gets."""
+    """Datasets by `owner/name`: an archive, or the status that a request for it gets.
+
+    The archives lie on a server of their own, as Kaggle's do.
+    """
 
     def __init__(self):
-        self.forget()
+        self.forget(None)
 
-    def forget(self):
+    def forget(self, storage):
+        self.storage = storage
         self.datasets = {}
-        self.downloads = []
         self.checksum = None
+        self.elsewhere = None
+        self.silent = False
+        self.html = False
+        self.headers = {}
+        self.calls = []
 
     def call(self, method, request):
-        """Answer a call of the API with a status, a type and a body, or a place to go to."""
+        """Answer a call of the API with a status and a body, or a place to go to."""
+        self.calls.append(method)
         name = f"{request['ownerSlug']}/{request['datasetSlug']}"
         found = self.datasets.get(name, 404)
         if isinstance(found, int):
@@ -60,12 +74,10 @@ class Kaggle:
             return 200, {"ref": name, "currentVersionNumber": 3}
         assert method == "DownloadDataset"
         assert request["datasetVersionNumber"] == 3
-        return 302, f"/storage/{name}"
-
-    def download(self, path):
-        name = path.removeprefix("/storage/")
-        self.downloads.append(name)
-        return self.datasets[name]
+        write_files(self.storage.folder, {name: found})
+        digest = self.checksum or hashlib.md5(found).digest()
+        self.storage.headers["X-Goog-Hash"] = f"md5={base64.b64encode(digest).decode()}"
+        return 302, self.elsewhere or f"{self.storage.url}{name}"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -78,25 +90,20 @@ class _Handler(BaseHTTPRequestHandler):
         service, method = self.path.removeprefix("/api/v1/").split("/")
         assert service == "datasets.DatasetApiService"
         status, answer = self.kaggle.call(method, request)
-        if status == 302:
-            self.send_response(status)
-            self.send_header("Location", answer)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-        else:
-            self.reply(status, "application/json", json.dumps(answer).encode())
-
-    def do_GET(self):
-        content = self.kaggle.download(self.path)
-        self.reply(200, "application/zip", content)
-
-    def reply(self, status, kind, body):
+        if self.kaggle.silent:
+            self.kaggle.storage.closing.wait()
+            return
         self.send_response(status)
-        self.send_header("Content-Type", kind)
+        for name, value in self.kaggle.headers.items():
+            self.send_header(name, value)
+        if status == 302:
+            self.send_header("Location", answer)
+            body = b""
+        else:
+            kind = "text/html" if self.kaggle.html else "application/json"
+            self.send_header("Content-Type", kind)
+            body = b"<html>" if self.kaggle.html else json.dumps(answer).encode()
         self.send_header("Content-Length", str(len(body)))
-        if kind == "application/zip":
-            digest = self.kaggle.checksum or hashlib.md5(body).digest()
-            self.send_header("X-Goog-Hash", f"md5={base64.b64encode(digest).decode()}")
         self.end_headers()
         self.wfile.write(body)
 
@@ -127,18 +134,13 @@ def kaggle(stand_in, tmp_path, monkeypatch):
     monkeypatch.setenv("KAGGLEHUB_VERBOSITY", "error")
     monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("NO_PROXY", "localhost")
+    monkeypatch.setenv("NO_PROXY", "localhost,127.0.0.1")
     for name in OTHER_WAYS:
         monkeypatch.delenv(name, raising=False)
-    stand_in.forget()
-    return stand_in
-
-
-@pytest.fixture
-def raw(tmp_path):
-    folder = tmp_path / "raw"
-    folder.mkdir()
-    return folder
+    with serve(tmp_path / "storage") as storage:
+        stand_in.forget(storage)
+        yield stand_in
+    assert not (tmp_path / "cache").exists()
 
 
 @pytest.fixture
@@ -150,8 +152,8 @@ def zipped(folder, files):
     return write_zip(folder / "archive.zip", files).read_bytes()
 
 
-def fetch_kaggle(name, raw):
-    return fetch((f"kaggle:{name}",), raw, checksums={}, report=lambda message: None)
+def fetch_kaggle(name, raw, **options):
+    return fetch_from(f"kaggle:{name}", into=raw, **options)
 
 
 def test_a_dataset_of_idx_files_is_downloaded(tmp_path, kaggle, raw, idx):
@@ -167,28 +169,142 @@ def test_a_dataset_of_tables_is_downloaded(tmp_path, kaggle, raw, few_digits):
     assert content_of(raw) == tables
 
 
-def test_a_dataset_that_is_there_is_not_downloaded_again(tmp_path, kaggle, raw, idx):
-    kaggle.datasets["someone/digits"] = zipped(tmp_path, idx)
-    for _ in range(2):
-        fetch_kaggle("someone/digits", raw)
-    assert kaggle.downloads == ["someone/digits"]
-    assert content_of(raw) == idx
-
-
 @pytest.mark.parametrize(
     ("status", "reason"),
     [
         (404, "Resource not found"),
         (403, "permission"),
         (401, "authenticated"),
-        (500, "someone/digits"),
     ],
 )
-def test_a_dataset_that_kaggle_does_not_give_is_refused_with_its_name(kaggle, raw, status, reason):
+def test_a_dataset_that_kaggle_does_not_give_is_refused_at_once_with_its_name(
+    kaggle, raw, pauses, status, reason
+):
     kaggle.datasets["someone/digits"] = status
     with refused("kaggle:someone/digits", reason, error=DownloadError):
-        fetch_kaggle("someone/digits", raw)
+        fetch_kaggle("someone/digits", raw, retries=2)
+    assert kaggle.calls == ["GetDataset"]
+    assert pauses == []
     assert list(raw.iterdir()) == []
+
+
+@pytest.mark.parametrize("html", [False, True])
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_busy_kaggle_is_asked_again_and_then_given_up(kaggle, raw, pauses, status, html):
+    kaggle.datasets["someone/digits"] = status
+    kaggle.html = html
+    reason = str(status) if html else "someone/digits is refused"
+    messages = []
+    with refused("kaggle:someone/digits", reason, error=DownloadError):
+        fetch_kaggle("someone/digits", raw, retries=2, report=messages.append)
+    assert kaggle.calls == ["GetDataset"] * 3
+    assert pauses == [1, 2]
+    for message in messages:
+        assert message.startswith("source kaggle:someone/digits: ")
+        assert reason in message
+
+
+def test_kaggles_rate_limit_is_kept_where_it_is_short(kaggle, raw, pauses):
+    kaggle.datasets["someone/digits"] = 429
+    for asked, waited in (("5", [5]), ("600", [])):
+        kaggle.headers["Retry-After"] = asked
+        with refused("kaggle:someone/digits", error=DownloadError):
+            fetch_kaggle("someone/digits", raw, retries=1, report=list)
+        assert pauses == waited
+        pauses.clear()
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault.TRUNCATED, Fault.RESET, Fault.CHANGED, Fault.BROKEN, Fault.EMPTY]
+)
+def test_an_archive_that_breaks_off_is_asked_for_again_and_ends_with_the_same_bytes(
+    tmp_path, kaggle, raw, idx, pauses, fault
+):
+    kaggle.datasets["someone/digits"] = zipped(tmp_path, idx)
+    kaggle.storage.fail("someone/digits", fault, times=2)
+    fetch_kaggle("someone/digits", raw, retries=2, report=list)
+    assert content_of(raw) == idx
+    assert pauses == [1, 2]
+
+
+@pytest.fixture
+def limits(monkeypatch):
+    """Limits that are reached in a moment."""
+    monkeypatch.setattr(downloading, "SILENT_SECONDS", 0.1)
+    monkeypatch.setattr(downloading, "RATE_SECONDS", 0.1)
+    monkeypatch.setattr(downloading, "MAX_BYTES", 1_000_000)
+
+
+@pytest.mark.usefixtures("limits")
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (None, "Read timed out"),
+        (Fault.SILENT, "Read timed out"),
+        (Fault.STALLED, "Read timed out"),
+        (Fault.DRIPPING, "bytes a second, fewer than"),
+        (Fault.DRIPPING_HEADER, "bytes a second, fewer than"),
+        (Fault.ENDLESS, "sends more than 1,000,000 bytes"),
+    ],
+)
+def test_a_kaggle_that_never_comes_to_an_end_is_given_up_in_time_and_leaves_nothing(
+    tmp_path, kaggle, raw, idx, fault, reason
+):
+    kaggle.datasets["someone/digits"] = zipped(tmp_path, idx)
+    if fault is None:
+        kaggle.silent = True
+    else:
+        kaggle.storage.fail("someone/digits", fault)
+    started = time.monotonic()
+    with refused("kaggle:someone/digits", reason, error=DownloadError):
+        fetch_kaggle("someone/digits", raw)
+    assert time.monotonic() - started < 60
+    assert list(raw.iterdir()) == []
+
+
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/digits.zip"])
+def test_an_archive_at_an_address_of_another_kind_is_refused_at_once(
+    tmp_path, kaggle, raw, idx, pauses, target
+):
+    kaggle.datasets["someone/digits"] = zipped(tmp_path, idx)
+    kaggle.elsewhere = target
+    with refused("kaggle:someone/digits", f"to {target}", error=DownloadError):
+        fetch_kaggle("someone/digits", raw, retries=2)
+    assert pauses == []
+
+
+def test_an_archive_on_a_server_with_an_unknown_certificate_is_refused_at_once(
+    tmp_path, kaggle, raw, idx, pauses
+):
+    kaggle.datasets["someone/digits"] = zipped(tmp_path, idx)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    with serve(tmp_path, context) as impostor:
+        kaggle.elsewhere = f"{impostor.url}archive.zip"
+        with refused("kaggle:someone/digits", "certificate verify failed", error=DownloadError):
+            fetch_kaggle("someone/digits", raw, retries=2)
+        assert impostor.requested == []
+    assert pauses == []
+
+
+def test_names_in_an_archive_stay_in_its_folder(tmp_path, kaggle, raw, idx):
+    kaggle.datasets["someone/digits"] = zipped(
+        tmp_path, {"../../evil": b"evil", f"{tmp_path}/evil": b"evil"} | idx
+    )
+    before = content_of(tmp_path)
+    fetch_kaggle("someone/digits", raw)
+    assert content_of(raw) == idx
+    after = content_of(tmp_path)
+    assert {name for name in after if not name.startswith(("raw/", "storage/"))} == set(before)
+
+
+def test_requests_are_as_they_were_after_a_download(tmp_path, kaggle, raw, idx):
+    before = requests.Session, requests.sessions.Session
+    kaggle.datasets["someone/digits"] = zipped(tmp_path, idx)
+    fetch_kaggle("someone/digits", raw)
+    with pytest.raises(DownloadError):
+        fetch_kaggle("someone/nothing", raw)
+    assert (requests.Session, requests.sessions.Session) == before
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 
 from pipeline.datasets.idx import read_idx_images, read_idx_labels
 from pipeline.datasets.raw import read_raw
-from pipeline.datasets.sources import fetch
 from pipeline.errors import DownloadError
+from tests.datasets.fetching import fetch_from
 from tests.datasets.layouts import (
     content_of,
     csv_bytes,
@@ -21,48 +21,6 @@ from tests.datasets.layouts import (
 )
 from tests.datasets.refusal import refused
 from tests.servers import Fault, serve
-
-
-@pytest.fixture(scope="module")
-def files(few_digits):
-    """What a mirror holds."""
-    rows = np.arange(200)
-    training, testing = few_digits.take(rows[:150]), few_digits.take(rows[150:])
-    return gzipped(idx_files("train", training) | idx_files("t10k", testing))
-
-
-@pytest.fixture(scope="module")
-def checksums(files):
-    return {name: f"md5:{hashlib.md5(content).hexdigest()}" for name, content in files.items()}
-
-
-@pytest.fixture
-def server(tmp_path, files, monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with serve(write_files(tmp_path / "served", files)) as server:
-        yield server
-
-
-@pytest.fixture
-def raw(tmp_path):
-    """The empty folder that data are fetched into."""
-    folder = tmp_path / "raw"
-    folder.mkdir()
-    return folder
-
-
-def told(message):
-    raise AssertionError(f"nothing should be told, but: {message}")
-
-
-def fetch_from(*sources, into, checksums=None, report=told, retries=0):
-    return fetch(
-        tuple(map(str, sources)),
-        into,
-        checksums=checksums or {},
-        report=report,
-        retries=retries,
-    )
 
 
 def test_a_mirror_gives_the_four_files_and_its_url(server, raw, files, checksums):
@@ -97,14 +55,6 @@ def test_a_server_that_is_not_there_is_refused_with_its_url(server, raw, checksu
     with refused(gone.url, "Connection refused", error=DownloadError):
         fetch_from(gone.url, into=raw, checksums=checksums)
     assert list(raw.iterdir()) == []
-
-
-def test_a_mirror_that_fails_once_is_asked_again(server, raw, files, checksums):
-    name = "train-labels-idx1-ubyte.gz"
-    server.fail(name, Fault.TRUNCATED, times=1)
-    fetch_from(server.url, into=raw, checksums=checksums, retries=1)
-    assert content_of(raw) == files
-    assert server.requested.count(f"/{name}") == 2
 
 
 def test_http_without_a_checksum_is_refused_before_anything_is_asked(server, raw, checksums):
@@ -281,6 +231,7 @@ def test_a_locked_zip_archive_is_refused(tmp_path, raw, files):
         ("kaggle:mnist", "kaggle:<owner>/<dataset>, got mnist"),
         ("kaggle:owner/mnist/versions/2", "kaggle:<owner>/<dataset>, got owner/mnist/versions/2"),
         ("https://[broken/mnist.zip", "broken"),
+        ("https://a..b/mnist.zip", "label empty or too long"),
     ],
 )
 def test_a_source_that_cannot_be_is_refused_with_what_it_may_be(raw, source, reason):
