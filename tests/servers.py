@@ -92,7 +92,10 @@ class FolderServer:
         file = self.folder / path.removeprefix("/")
         fault = next(self._faults.get(path, iter(())), None)
         if path in self._redirects:
-            request.head(302, self.headers | {"Location": self._redirects[path]}, 0)
+            length = None if fault is Fault.ENDLESS else 0
+            request.head(302, self.headers | {"Location": self._redirects[path]}, length)
+            if fault is Fault.ENDLESS:
+                self._flood(request)
         elif fault in _STATUS:
             request.head(_STATUS[fault], self.headers, 0)
         elif not file.is_file():
@@ -126,10 +129,14 @@ class FolderServer:
             request.wfile.write(b"1;")
         else:
             request.head(200, self.headers, 2**20 if fault is Fault.DRIPPING else None)
-        size = 2**16 if fault is Fault.ENDLESS else 1
-        while not self.closing.wait(0 if fault is Fault.ENDLESS else self.pause):
-            request.wfile.write(b"x" * size)
-            request.wfile.flush()
+        if fault is Fault.ENDLESS:
+            self._flood(request)
+        while not self.closing.wait(self.pause):
+            request.wfile.write(b"x")
+
+    def _flood(self, request: "_Handler") -> None:
+        while not self.closing.is_set():
+            request.wfile.write(bytes(2**16))
 
 
 _STATUS = {Fault.MISSING: 404, Fault.BROKEN: 500, Fault.BUSY: 429, Fault.NOWHERE: 302}

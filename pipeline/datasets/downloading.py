@@ -113,6 +113,7 @@ class LimitedSession(requests.Session):
             raise DataError(f"redirects to {target}: {error}") from error
         if new not in {"", old, "https"}:
             raise DataError(f"redirects from {old} to {target}, which is not followed")
+        resp.raw.close()  # requests would read into memory whatever comes with the address
         return target
 
 

@@ -239,6 +239,14 @@ def test_a_redirect_within_http_is_followed_and_checked(server, raw, files, chec
         assert content_of(raw) == files
 
 
+def test_what_comes_with_a_redirect_is_not_read(server, raw, files, checksums):
+    (server.folder / "moved.gz").write_bytes(files[NAME])
+    server.redirect(NAME, "/moved.gz")
+    server.fail(NAME, Fault.ENDLESS)
+    fetch_from(server.url, into=raw, checksums=checksums)
+    assert content_of(raw) == files
+
+
 def test_redirects_in_a_circle_are_given_up(server, raw, checksums, pauses):
     server.redirect(NAME, f"/{NAME}")
     with refused(server.url, NAME, "Exceeded 5 redirects", error=DownloadError):
