@@ -1,0 +1,268 @@
+"""What gets installed is what the locks name, byte for byte, and no more than that."""
+
+import hashlib
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from functools import partial
+from http.server import BaseHTTPRequestHandler
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.servers import listening
+
+LOCKS = sorted(ROOT.glob("requirements*.lock"))
+HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}\b")
+SMALL = "iniconfig"
+"""A package of the lock that consists of one small wheel for every platform."""
+
+
+def entries(lock):
+    """Give each package's lines of a lock as one, comments and the file's options aside."""
+    lines = [line for line in lock.read_text().splitlines() if not line.lstrip().startswith("#")]
+    return "\n".join(lines).replace("\\\n", " ").splitlines()
+
+
+def locked_entry(name):
+    """Give what the main lock says of a package."""
+    (entry,) = [
+        entry for entry in entries(ROOT / "requirements.lock") if entry.startswith(f"{name}==")
+    ]
+    return entry
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
+def test_every_entry_of_a_lock_is_one_version_with_hashes(lock):
+    found = entries(lock)
+    assert len(found) > 10
+    for entry in found:
+        assert re.match(r"[A-Za-z0-9][\w.-]*==[^\s;*]+ ", entry), entry
+        assert HASH.search(entry), entry
+        without = HASH.sub("", entry)
+        assert "--" not in without, entry
+        assert "://" not in without, entry
+
+
+def test_every_dependency_is_locked():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    named = [*project["dependencies"], *extras["test"], *extras["lint"], *extras["build"]]
+    for requirement in named:
+        name = re.match(r"[\w.-]+", requirement)[0].replace(".", "-")
+        assert locked_entry(name), name
+
+
+def test_pip_installs_only_what_is_locked():
+    installs = re.findall(r"\bpip install\b.*", (ROOT / "Makefile").read_text())
+    assert len(installs) == 2
+    for command in installs:
+        locked = "--require-hashes" in command and "-r requirements.lock" in command
+        own = "--no-deps" in command and "--no-build-isolation" in command
+        assert locked or own, command
+    for script in (ROOT / ".ci").iterdir():
+        assert "pip install" not in script.read_text(), script
+
+
+def project_files():
+    """Give the files that git has, or all of them where there is no git repository."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if listed.returncode == 0:
+        return [ROOT / name for name in filter(None, listed.stdout.split("\0"))]
+    parts = {".venv", ".git", "__pycache__"}
+    return [path for path in ROOT.rglob("*") if not parts & set(path.parts)]
+
+
+def test_no_file_names_the_host_of_a_package_index():
+    hosts = ("pypi.org", "pythonhosted.org", "anaconda.org", "pypi.nvidia.com")
+    spelt = re.compile("|".join(re.escape(host) for host in hosts).encode())
+    options = re.compile(
+        rb"(?i)(?<!emit-)index[-_]url[ =]+[^\s-]|find[-_]links[ =]+\S|trusted-host"
+    )
+    own = ROOT / "tests/test_supply_chain.py"
+    files = [path for path in project_files() if path.is_file() and path != own]
+    assert ROOT / "requirements.lock" in files
+    for path in files:
+        content = path.read_bytes()
+        assert not spelt.search(content), path
+        assert not options.search(content), path
+
+
+def counterfeit(folder, name):
+    """Write a wheel with the locked name and version, and another content."""
+    version = re.match(r"[\w.-]+==(\S+)", locked_entry(name))[1]
+    described = f"{name}-{version}.dist-info"
+    content = {
+        f"{name}/__init__.py": "evil = True\n",
+        f"{described}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{described}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    content[f"{described}/RECORD"] = "".join(f"{file},,\n" for file in content)
+    wheel = folder / f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for file, text in content.items():
+            archive.writestr(file, text)
+    return wheel
+
+
+def install(tmp_path, requirement, *options):
+    """Install a line of a lock as the Makefile does, into a folder of its own."""
+    (tmp_path / "copy.lock").write_text(requirement)
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--quiet"),
+            *("--require-hashes", "-r", str(tmp_path / "copy.lock")),
+            *("--no-deps", "--target", str(tmp_path / "installed"), *map(str, options)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def shelf(tmp_path):
+    """A folder that holds another file under the name of a locked one."""
+    (tmp_path / "shelf").mkdir()
+    counterfeit(tmp_path / "shelf", SMALL)
+    return tmp_path / "shelf"
+
+
+def install_from(shelf, requirement):
+    return install(shelf.parent, requirement, "--isolated", "--no-index", "--find-links", shelf)
+
+
+def test_pip_refuses_another_file_under_a_locked_name(shelf, tmp_path):
+    refused = install_from(shelf, locked_entry(SMALL))
+    assert refused.returncode == 1
+    assert "DO NOT MATCH THE HASHES" in refused.stderr
+    assert not (tmp_path / "installed").exists()
+
+
+@pytest.mark.slow
+def test_pip_refuses_a_line_without_a_hash_and_takes_one_with_the_files_own(shelf, tmp_path):
+    bare = HASH.sub("", locked_entry(SMALL))
+    refused = install_from(shelf, bare)
+    assert refused.returncode == 1
+    assert "--hash" in refused.stderr
+    (wheel,) = shelf.iterdir()
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    done = install_from(shelf, f"{bare} --hash=sha256:{digest}")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "installed" / SMALL / "__init__.py").exists()
+
+
+@pytest.mark.slow
+def test_pip_refuses_the_real_file_when_the_locks_hash_is_falsified(tmp_path):
+    entry = locked_entry(SMALL)
+    if install(tmp_path, entry).returncode:
+        pytest.skip("the package index cannot be reached")
+    falsified = re.sub(r"(?<=sha256:)[0-9a-f]", lambda digit: f"{15 - int(digit[0], 16):x}", entry)
+    (tmp_path / "other").mkdir()
+    refused = install(tmp_path / "other", falsified)
+    assert refused.returncode == 1
+    assert "DO NOT MATCH THE HASHES" in refused.stderr
+    assert not (tmp_path / "other" / "installed").exists()
+
+
+@pytest.fixture
+def audit():
+    """The program .ci/audit.py, as a module."""
+    spec = importlib.util.spec_from_file_location("audit", ROOT / ".ci" / "audit.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class _Advisories(BaseHTTPRequestHandler):
+    """Answers like OSV, or with a status and a text."""
+
+    def __init__(self, affected, status, text, *args):
+        self.affected, self.status, self.text = affected, status, text
+        super().__init__(*args)
+
+    def do_POST(self):
+        assert self.path == "/v1/querybatch"
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["queries"]
+        results = [
+            {"vulns": [{"id": name} for name in self.affected[query["package"]["name"]]]}
+            if query["package"]["name"] in self.affected
+            else {}
+            for query in asked
+        ]
+        body = (self.text or json.dumps({"results": results})).encode()
+        self.send_response(self.status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def check(audit, monkeypatch, capsys):
+    """Audit the locks at a service that answers so; give the exit code and the lines shown."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+    def check(affected=None, status=200, text=None, url=None):
+        with listening(partial(_Advisories, affected or {}, status, text)) as port:
+            service = url or f"http://127.0.0.1:{port}"
+            monkeypatch.setattr(sys, "argv", ["audit.py", *map(str, LOCKS), "--service", service])
+            try:
+                audit.main()
+                code = 0
+            except SystemExit as end:
+                code = end.code
+        return code, capsys.readouterr().out.splitlines()
+
+    return check
+
+
+def test_the_audit_asks_about_every_locked_package_and_passes_without_advisories(audit, check):
+    names = {re.split("==", entry)[0] for lock in LOCKS for entry in entries(lock)}
+    assert {name for name, _ in audit.locked_packages(LOCKS)} == names
+    code, (line,) = check()
+    assert code == 0
+    assert re.fullmatch(r"0 of \d+ locked packages have known vulnerabilities\.", line)
+
+
+def test_the_audit_fails_for_an_advisory_and_names_it(check):
+    code, lines = check({"numpy": ["GHSA-1", "PYSEC-2"], "click": ["GHSA-3"]})
+    assert code == 1
+    assert re.fullmatch(r"click \S+: GHSA-3", lines[0])
+    assert re.fullmatch(r"numpy \S+: GHSA-1, PYSEC-2", lines[1])
+    assert lines[2].startswith("2 of ")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"url": "http://127.0.0.1:9"},
+        {"status": 503},
+        {"status": 403},
+        {"text": "<html>Please log in</html>"},
+    ],
+    ids=str,
+)
+def test_the_audit_says_in_one_line_that_it_could_not_ask_and_goes_on(check, fault):
+    code, (line,) = check(**fault)
+    assert code == 0
+    assert line.startswith("No advisories were checked: http://127.0.0.1:")
+
+
+def test_the_audit_fails_where_its_question_is_refused(check):
+    code, lines = check(status=400, text="Invalid query")
+    assert "refuses the question: 400 Invalid query" in code
+    assert lines == []
+
+
+def test_ci_audits_every_lock():
+    assert ".ci/audit.py requirements*.lock" in (ROOT / ".ci" / "run").read_text()
