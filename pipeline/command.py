@@ -1,10 +1,27 @@
-"""What every command line here shares: a user's mistake is one line and exit code 1."""
+"""What every command line here shares: how it ends when a user errs, or ends it.
 
-from typing import Any
+A user's mistake is one line and exit code 1. A command that is told to end (SIGTERM, as on Ctrl-C)
+removes its temporary files first. One that DVC started ends with DVC: a killed `dvc repro` must
+not leave a stage behind that writes into the next one's results.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import click
 
 from pipeline.errors import PipelineError
+
+_PARENT = os.getppid()
+"""Asked early, while whoever started this process is most likely still there."""
+
+_PATIENCE = 0.2
+"""Seconds between two looks at whether the parent is still there."""
 
 
 class Command(click.Command):
@@ -12,10 +29,33 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
+        if "DVC_STAGE" in os.environ:  # DVC sets it for what it runs
+            threading.Thread(target=_end_with_parent, daemon=True).start()
         try:
-            return super().invoke(ctx)
+            with _told_to_end():
+                return super().invoke(ctx)
         except PipelineError as error:
             raise click.ClickException(" ".join(str(error).split())) from error
+
+
+def _end_with_parent() -> None:
+    while os.getppid() == _PARENT:
+        time.sleep(_PATIENCE)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextmanager
+def _told_to_end() -> Iterator[None]:
+    """Let SIGTERM unwind the program, as Ctrl-C does, instead of stopping it where it is."""
+
+    def end(number: int, _: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def warn(message: str) -> None:

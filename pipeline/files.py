@@ -1,10 +1,12 @@
 """Files and folders that are whole or absent: written under a temporary name, then renamed."""
 
+import fcntl
+import glob
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,49 +21,117 @@ if TYPE_CHECKING:  # pandas takes 0.2 s to import, and most stages read no table
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it there if the block ends without an error.
 
-    Raises PipelineError, in one line, where the file system refuses.
+    What killed processes left of earlier attempts at the same file is removed. Raises
+    PipelineError, in one line, where the file system refuses.
     """
     path = Path(path)
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        os.close(handle)
-        temporary = Path(name)
-        temporary.chmod(0o666 & ~_umask())
-        yield temporary
-        temporary.replace(path)
+        with _temporary(path, _make_file) as temporary:
+            temporary.chmod(0o666 & ~_umask())
+            yield temporary
+            temporary.replace(path)
     except OSError as error:
         raise _refused(path, error) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder beside `path`; it takes that name if the block ends without an error.
 
-    An older folder of that name is replaced as a whole; whatever goes wrong, it is put back.
+    An older folder of that name is replaced as a whole; whatever goes wrong, it is put back. What
+    killed processes left of earlier attempts is removed.
     """
     path = Path(path)
-    temporary = replaced = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
-        temporary.chmod(0o777 & ~_umask())
-        yield temporary
-        if path.exists():
-            replaced = temporary.with_suffix(".old.tmp")
-            path.rename(replaced)
-        temporary.rename(path)
+        with _temporary(path, _make_folder) as temporary:
+            new = temporary / "new"
+            new.mkdir()
+            yield new
+            with _alone_in(path.parent):
+                _replace_folder(new, path)
     except OSError as error:
         raise _refused(path, error) from error
+
+
+def _replace_folder(new: Path, path: Path) -> None:
+    old = new.with_name("old")
+    try:
+        if path.exists():
+            path.rename(old)
+        new.rename(path)
     finally:
-        if replaced is not None and not path.exists():
-            replaced.rename(path)
-        for leftover in filter(None, (temporary, replaced)):
-            shutil.rmtree(leftover, ignore_errors=True)
+        if old.exists() and not path.exists():
+            old.rename(path)
+
+
+@contextmanager
+def _temporary(path: Path, make: Callable[[Path], Path]) -> Iterator[Path]:
+    """Make something beside `path`, locked while it is in use, and remove what is left of it.
+
+    The lock tells it from what a killed process left, which nobody locks any more.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = handle = None
+    try:
+        with _alone_in(path.parent):
+            for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+                other = _lock(leftover, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if other is not None:
+                    _remove(leftover)
+                    os.close(other)
+            temporary = make(path)
+            handle = _lock(temporary, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield temporary
+    finally:
+        if temporary is not None:
+            _remove(temporary)
+        if handle is not None:
+            os.close(handle)
+
+
+def _make_file(path: Path) -> Path:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    os.close(handle)
+    return Path(name)
+
+
+def _make_folder(path: Path) -> Path:
+    return Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep other processes' names in `folder` from changing, for a moment."""
+    handle = _lock(folder, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _lock(path: Path, kind: int) -> int | None:
+    """Give an open, locked handle, or None where another has it or the file system has no locks.
+
+    The system lets go of it when the handle is closed or the process ends, however it ends.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, kind)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
 
 
 def _refused(path: Path, error: OSError) -> PipelineError:

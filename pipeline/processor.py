@@ -46,6 +46,16 @@ def pin_kernels() -> None:
         os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 
+def describe_kernels() -> str:
+    """Say whose bits the kernels give: the portable ones, or those of this kind of processor."""
+    if not is_native() and can_pin():
+        return "portable"
+    cpuinfo = Path("/proc/cpuinfo")
+    words = cpuinfo.read_text(errors="replace").splitlines() if cpuinfo.exists() else []
+    kinds = {line for line in words if line.startswith(("model name", "flags", "Features"))}
+    return " ".join([platform.machine(), platform.processor(), *sorted(kinds)])
+
+
 def is_native() -> bool:
     """Say whether the user chose this processor's own kernels."""
     return os.environ.get(CHOICE) == "native"

@@ -27,7 +27,7 @@ def show_progress(
             )
             if terminal:
                 bar.set_postfix_str(line, refresh=False)
-                bar.update()
+                bar.update(report.epoch - bar.n)  # a run may go on after an earlier one's epochs
             elif report.epoch == 1 or report.epoch % every == 0 or report.epoch == epochs:
                 print(f"{title}: epoch {report.epoch}/{epochs}: {line}", flush=True)
             yield report

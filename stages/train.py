@@ -5,16 +5,17 @@ from pathlib import Path
 import click
 import pandas as pd
 
-from pipeline.command import Command
+from pipeline.command import Command, warn
 from pipeline.datasets.tables import open_examples, read_examples
 from pipeline.errors import TrainingError
 from pipeline.files import write_table
 from pipeline.nn.backend import find_device
 from pipeline.nn.batches import put_batch
+from pipeline.nn.checkpoint import Checkpoint, run_digest
 from pipeline.nn.model_file import Model, save_model
 from pipeline.nn.parallel import Workers
 from pipeline.nn.streaming import training_set
-from pipeline.nn.training import EpochReport, make_network, train
+from pipeline.nn.training import EpochReport, Training, make_network
 from pipeline.params import read_params
 from pipeline.processor import is_native
 from pipeline.progress import show_progress
@@ -40,8 +41,10 @@ def main(variant: str) -> None:
         click.echo(f"{variant}: train_limit is {chosen.train_limit}; these are all there are")
     classes = examples.description.class_names
     network, rng = make_network(chosen, len(classes), settings.seed, device)
+    data = (SPLITS / "train.parquet", SPLITS / "validation.parquet")
+    checkpoint = Checkpoint(variant, run_digest(chosen, settings.seed, device, data), warn)
     with Workers(device) as workers:
-        reports = train(
+        run = Training(
             network,
             chosen,
             training_set(examples, settings.shuffle_buffer, device),
@@ -49,9 +52,14 @@ def main(variant: str) -> None:
             rng,
             workers,
         )
+        checkpoint.resume(run)
+        if run.reports:
+            click.echo(f"{variant}: goes on after epoch {len(run.reports)}")
         try:
-            history = list(show_progress(variant, chosen.epochs, reports))
+            for _ in show_progress(variant, chosen.epochs, checkpoint.kept(run)):
+                pass
         except TrainingError as error:
+            checkpoint.remove()
             raise TrainingError(f"{variant}: {error}") from error
     training = {
         "settings": chosen.model_dump(),
@@ -66,8 +74,9 @@ def main(variant: str) -> None:
         MODELS / f"{variant}.npz",
         Model(variant, network, examples.normalization, classes, training),
     )
-    write_table(HISTORY / f"{variant}.csv", history_table(history))
-    write_table(NORMS / f"{variant}.csv", norms_table(history))
+    write_table(HISTORY / f"{variant}.csv", history_table(run.reports))
+    write_table(NORMS / f"{variant}.csv", norms_table(run.reports))
+    checkpoint.remove()
 
 
 def history_table(reports: list[EpochReport]) -> pd.DataFrame:

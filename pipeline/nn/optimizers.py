@@ -23,6 +23,17 @@ class Optimizer(Protocol):
         """Change `parameters` in place."""
         ...
 
+    def state(self) -> dict[str, Array]:
+        """Give what earlier steps left behind that later ones depend on, by name; not copied."""
+        ...
+
+    def restore(self, state: dict[str, Array]) -> None:
+        """Go on as if the steps before `state` had been this optimiser's own; it keeps the arrays.
+
+        Raises LookupError or ValueError for what no optimiser of this kind gave.
+        """
+        ...
+
 
 class SGD:
     """Gradient descent with momentum: v <- momentum * v + g; w <- w - lr * v.
@@ -44,6 +55,7 @@ class SGD:
             xp = array_module(parameter)
             if name not in self._velocity:
                 self._velocity[name] = xp.zeros_like(parameter)
+            if name not in self._scratch:
                 self._scratch[name] = xp.empty_like(parameter)
             velocity, scratch = self._velocity[name], self._scratch[name]
             l2 = self.l2 if name.endswith("weight") else 0.0
@@ -56,6 +68,14 @@ class SGD:
                 velocity += gradient
                 gradient = velocity
             parameter -= np.multiply(gradient, self.lr, out=scratch)
+
+    def state(self) -> dict[str, Array]:
+        """Give the velocities."""
+        return _labelled("velocity", self._velocity)
+
+    def restore(self, state: dict[str, Array]) -> None:
+        """Take velocities over."""
+        self._velocity = _unlabelled("velocity", state)
 
 
 class Adam:
@@ -92,6 +112,7 @@ class Adam:
             if name not in self._mean:
                 self._mean[name] = xp.zeros_like(parameter)
                 self._square[name] = xp.zeros_like(parameter)
+            if name not in self._scratch:
                 self._scratch[name] = xp.empty_like(parameter), xp.empty_like(parameter)
             mean, square = self._mean[name], self._square[name]
             scratch, other = self._scratch[name]
@@ -116,6 +137,27 @@ class Adam:
             change = np.multiply(mean, lr, out=scratch)
             change /= scale
             parameter -= change
+
+    def state(self) -> dict[str, Array]:
+        """Give the running means and the number of steps."""
+        means = _labelled("mean", self._mean) | _labelled("square", self._square)
+        return means | {"steps": np.array(self._steps)}
+
+    def restore(self, state: dict[str, Array]) -> None:
+        """Take running means and the number of steps over."""
+        mean, square = _unlabelled("mean", state), _unlabelled("square", state)
+        if mean.keys() != square.keys():
+            raise ValueError(f"means of {sorted(mean)} and squares of {sorted(square)}")
+        self._mean, self._square, self._steps = mean, square, int(state["steps"])
+
+
+def _labelled(label: str, arrays: dict[str, Array]) -> dict[str, Array]:
+    return {f"{label}.{name}": array for name, array in arrays.items()}
+
+
+def _unlabelled(label: str, state: dict[str, Array]) -> dict[str, Array]:
+    start = f"{label}."
+    return {name.removeprefix(start): state[name] for name in state if name.startswith(start)}
 
 
 def _pulled(gradient: Array, parameter: Array, l2: float, out: Array) -> Array:

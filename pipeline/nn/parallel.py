@@ -43,8 +43,11 @@ class Workers:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for helper in self._helpers:
-            helper.stop()
+        # Ctrl-C may come between any two steps here and leave a helper waiting for this thread.
+        # Helpers end with the process, which is about to end: none is waited for.
+        if kind is None or issubclass(kind, Exception):
+            for helper in self._helpers:
+                helper.stop()
 
     def run(self, task: Callable[[int], None], count: int) -> None:
         """Call `task(0)` to `task(count - 1)`, each once; threads take the next one when free.

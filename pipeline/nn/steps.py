@@ -133,6 +133,17 @@ class _Part:
             {name: gradients[place] for name, place in self.places.items()},
         )
 
+    def restore(self, state: dict[str, Array], like: Array) -> None:
+        """Let the optimiser go on from `state`, with arrays of the kind of `like`."""
+        for name, array in state.items():
+            place = self.places.get(name.rpartition(".")[2], slice(0, 0))
+            if array.ndim and (array.shape, array.dtype) != (like[place].shape, like.dtype):
+                raise ValueError(f"{name} is {array.dtype} of shape {array.shape}")
+        xp = array_module(like)
+        self.optimizer.restore(
+            {name: xp.array(array) if array.ndim else array for name, array in state.items()}
+        )
+
 
 class Steps:
     """Trains a network in place, a batch at a time."""
@@ -153,6 +164,26 @@ class Steps:
     def gradients(self) -> dict[str, Array]:
         """The gradients of the last step, before clipping, by name."""
         return self._network.architecture.views(self._gradient)
+
+    def state(self) -> dict[str, Array]:
+        """Give what the optimisers remember, by part and name; not copied."""
+        return {
+            f"{number}.{name}": array
+            for number, part in enumerate(self._parts)
+            for name, array in part.optimizer.state().items()
+        }
+
+    def restore(self, state: dict[str, Array]) -> None:
+        """Let the optimisers go on from `state`, whose arrays are copied to the network's device.
+
+        Raises LookupError or ValueError where they do not fit.
+        """
+        states: list[dict[str, Array]] = [{} for _ in self._parts]
+        for name, array in state.items():
+            number, _, own = name.partition(".")
+            states[int(number)][own] = array
+        for part, own_state in zip(self._parts, states, strict=True):
+            part.restore(own_state, self._network.vector)
 
     def epoch(self, batches: Iterable[Batch]) -> Totals:
         """Take a step for each batch; give the sum of their totals, each from before its step."""

@@ -1,13 +1,17 @@
-"""The training loop: batches, gradients, steps, a report an epoch. It prints and saves nothing."""
+"""The training loop: batches, gradients, steps, a report an epoch. It prints and saves nothing.
+
+It can be left after any epoch, and another process can go on from its state to the same bytes.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from pipeline.datasets.images import PIXELS
 from pipeline.errors import TrainingError
-from pipeline.nn.backend import Device, array_module, to_host
+from pipeline.nn.backend import Array, Device, array_module, to_host
 from pipeline.nn.batches import Batch, TrainingSet
 from pipeline.nn.network import Architecture, Gradients, Network, initialize_network
 from pipeline.nn.parallel import Workers
@@ -40,6 +44,20 @@ class EpochReport:
     gradient_norms: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class TrainingState:
+    """All that decides how training goes on after an epoch, and what it reported so far.
+
+    vector: the network's parameters, in one piece. optimizers: what `Steps.state` gives. order: the
+    state of the bit generator that shuffles batches. Arrays are NumPy's, and copies.
+    """
+
+    reports: tuple[EpochReport, ...]
+    vector: Array
+    optimizers: dict[str, Array]
+    order: dict[str, Any]
+
+
 def make_network(
     settings: VariantSettings, classes: int, seed: int, device: Device
 ) -> tuple[Network, np.random.Generator]:
@@ -54,6 +72,83 @@ def make_network(
     return initialize_network(architecture, settings.initializer, weights, device), order
 
 
+class Training:
+    """A run of training in place, and the reports of its epochs so far."""
+
+    def __init__(
+        self,
+        network: Network,
+        settings: VariantSettings,
+        training: TrainingSet,
+        validation: Batch,
+        rng: np.random.Generator,
+        workers: Workers,
+    ) -> None:
+        self.network = network
+        self.settings = settings
+        self.reports: list[EpochReport] = []
+        self._training = training
+        self._validation = validation
+        self._rng = rng
+        self._workers = workers
+        self._steps = Steps(network, settings, workers)
+
+    def run(self) -> Iterator[EpochReport]:
+        """Train through the epochs that are left, yielding a report after each.
+
+        Mini-batches are drawn without replacement in an order that `rng` shuffles anew each epoch;
+        the last one may be smaller. Raises TrainingError when a cost is no longer finite.
+        """
+        network, settings, training = self.network, self.settings, self._training
+        size = len(training) if settings.batch_size == "all" else settings.batch_size
+        for epoch in range(len(self.reports) + 1, settings.epochs + 1):
+            cost, correct = self._steps.epoch(training.batches(size, self._rng))
+            report = EpochReport(
+                epoch,
+                Score(float(cost) / len(training), float(correct) / len(training)),
+                score(network, self._validation, self._workers),
+                _weight_norms(network.parameters),
+                _weight_norms(self._steps.gradients),
+            )
+            for costs, part in ((report.train, "training"), (report.validation, "validation")):
+                if not np.isfinite(costs.cost):
+                    raise TrainingError(
+                        f"the {part} cost is {costs.cost} in epoch {epoch} with lr "
+                        f"{settings.lr:g}; a smaller lr or clip_norm may help"
+                    )
+            self.reports.append(report)
+            yield report
+
+    def state(self) -> TrainingState:
+        """Copy what the next epochs depend on. To be called between epochs."""
+        return TrainingState(
+            tuple(self.reports),
+            to_host(self.network.vector).copy(),
+            {name: to_host(array).copy() for name, array in self._steps.state().items()},
+            dict(self._rng.bit_generator.state),
+        )
+
+    def restore(self, state: TrainingState) -> None:
+        """Go on after the epochs of `state`, which a run of the same settings and data gave.
+
+        Raises LookupError, TypeError or ValueError where it does not fit, before the network or its
+        first batches are touched: the run can still start from nothing.
+        """
+        vector = self.network.vector
+        if (state.vector.shape, state.vector.dtype) != (vector.shape, vector.dtype):
+            raise ValueError(f"vector is {state.vector.dtype} of shape {state.vector.shape}")
+        epochs = [report.epoch for report in state.reports]
+        if epochs != list(range(1, len(epochs) + 1)) or len(epochs) > self.settings.epochs:
+            raise ValueError(f"reports are of epochs {epochs}")
+        steps = Steps(self.network, self.settings, self._workers)
+        steps.restore(state.optimizers)
+        type(self._rng.bit_generator)().state = state.order  # raises where it does not fit
+        self._rng.bit_generator.state = state.order
+        self._steps = steps
+        vector[...] = array_module(vector).asarray(state.vector)
+        self.reports = list(state.reports)
+
+
 def train(
     network: Network,
     settings: VariantSettings,
@@ -62,29 +157,8 @@ def train(
     rng: np.random.Generator,
     workers: Workers,
 ) -> Iterator[EpochReport]:
-    """Train `network` in place, yielding a report after each epoch.
-
-    Mini-batches are drawn without replacement in an order that `rng` shuffles anew each epoch;
-    the last one may be smaller. Raises TrainingError when a cost is no longer finite.
-    """
-    steps = Steps(network, settings, workers)
-    size = len(training) if settings.batch_size == "all" else settings.batch_size
-    for epoch in range(1, settings.epochs + 1):
-        cost, correct = steps.epoch(training.batches(size, rng))
-        report = EpochReport(
-            epoch,
-            Score(float(cost) / len(training), float(correct) / len(training)),
-            score(network, validation, workers),
-            _weight_norms(network.parameters),
-            _weight_norms(steps.gradients),
-        )
-        for costs, part in ((report.train, "training"), (report.validation, "validation")):
-            if not np.isfinite(costs.cost):
-                raise TrainingError(
-                    f"the {part} cost is {costs.cost} in epoch {epoch} with lr {settings.lr:g}; "
-                    "a smaller lr or clip_norm may help"
-                )
-        yield report
+    """Train `network` in place from its first epoch to its last, as `Training.run` does."""
+    return Training(network, settings, training, validation, rng, workers).run()
 
 
 def score(network: Network, batch: Batch, workers: Workers) -> Score:
