@@ -49,10 +49,8 @@ def full_data() -> Path:
     return FULL_DATA
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A copy of the project's files without anything that a run produced, and no git."""
-    folder = tmp_path / "project"
+def copy_project(folder: Path) -> Path:
+    """Copy the project's files without anything that a run produced, and no git."""
     folder.mkdir()
     for name in ("pipeline", "stages"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -66,6 +64,12 @@ def project(tmp_path: Path) -> Path:
     for name in ("data", "models", "metrics", "plots"):
         (folder / name).mkdir()
     return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the project's files without anything that a run produced, and no git."""
+    return copy_project(tmp_path / "project")
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,1 @@
+"""What the pipeline survives: killed processes, full disks, read-only folders, company."""

@@ -1,0 +1,213 @@
+"""Kill `dvc repro` again and again, at seeded moments of every stage, and see how it ends.
+
+    python -m tests.faults.kill --kills 100
+
+A round starts from nothing. For each stage in turn it runs `dvc repro` and kills it at a random
+moment of that stage, up to when the next one is announced; the next `dvc repro` follows at once and
+is the next to be killed. The last is left to end, and everything must be as in a run that nothing
+disturbed. Ctrl-C reaches the whole process group; SIGTERM and SIGKILL that or DVC alone, which
+leaves its stage an orphan.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+
+from tests.faults.project import content, differences, environment, make_project, processes_in
+
+WAYS = (
+    (signal.SIGINT, "group"),
+    (signal.SIGTERM, "group"),
+    (signal.SIGKILL, "group"),
+    (signal.SIGTERM, "dvc alone"),
+    (signal.SIGKILL, "dvc alone"),
+)
+PATIENCE = 30
+"""Seconds after the last run's end in which no process may be left."""
+
+
+def show(line: str) -> None:
+    """Say how it goes, at once."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+class Repro:
+    """A running `dvc repro` and what it has said so far."""
+
+    def __init__(self, folder: Path) -> None:
+        self.process = subprocess.Popen(
+            ["dvc", "repro"], cwd=folder, env=environment(), start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        self.lines: list[str] = []
+        self._said: SimpleQueue[str | None] = SimpleQueue()
+        Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if line.startswith("Running stage "):
+                self._said.put(line.split("'")[1])
+        self._said.put(None)
+
+    def next_stage(self, timeout: float = 1800) -> str | None:
+        """Wait for the next stage to be announced; give None at the end."""
+        return self._said.get(timeout=timeout)
+
+    def wait_in_stage(self, seconds: float) -> str | None:
+        """Wait so long; give the last stage that was announced meanwhile."""
+        until, last = time.monotonic() + seconds, None
+        while (left := until - time.monotonic()) > 0:
+            try:
+                announced = self._said.get(timeout=left)
+            except Empty:
+                break
+            last = announced or last
+            if announced is None:
+                break
+        return last
+
+    def kill(self, number: signal.Signals, whom: str) -> bool:
+        """Send a signal, and wait for DVC's end; say whether it was still running."""
+        running = self.process.poll() is None
+        if running and whom == "group":
+            os.killpg(self.process.pid, number)
+        elif running:
+            self.process.send_signal(number)
+        self.process.wait(timeout=600)
+        return running
+
+    @property
+    def said(self) -> str:
+        return "".join(self.lines)
+
+
+@dataclass
+class Tally:
+    """What was done and what came of it."""
+
+    kills: int = 0
+    rounds: int = 0
+    stages: Counter[str] = field(default_factory=Counter)
+    ways: Counter[str] = field(default_factory=Counter)
+    resumed: int = 0
+    failures: list[str] = field(default_factory=list)
+
+
+def undisturbed(folder: Path) -> tuple[dict[str, bytes], dict[str, float]]:
+    """Run everything once; give all files and how long each stage took, in order."""
+    make_project(folder)
+    repro, times = Repro(folder), {}
+    stage = repro.next_stage()
+    while stage is not None:
+        start = time.monotonic()
+        following = repro.next_stage()
+        times[stage] = time.monotonic() - start
+        stage = following
+    assert repro.process.wait() == 0, repro.said
+    return content(folder), times
+
+
+def kill_in_each_stage(
+    folder: Path, times: dict[str, float], rng: random.Random, tally: Tally, most: int
+) -> str | None:
+    """Kill one run in each stage, the next run being the next victim; give what went wrong."""
+    for target, span in times.items():
+        if tally.kills >= most:
+            break
+        way = WAYS[tally.kills % len(WAYS)]
+        moment = rng.uniform(0, span)
+        repro = Repro(folder)
+        stage = repro.next_stage()
+        while stage not in (target, None):
+            stage = repro.next_stage()
+        if stage is None:  # an orphan or the last victim got past it before it fell
+            repro.process.wait()
+            if repro.process.returncode:
+                return f"dvc repro failed before {target}:\n{repro.said}"
+            continue
+        stage = repro.wait_in_stage(moment) or stage
+        if repro.kill(*way):
+            tally.kills += 1
+            tally.stages[stage.partition("@")[0]] += 1
+            tally.ways[f"{way[0].name} to {way[1]}"] += 1
+            tally.resumed += "goes on after epoch" in repro.said
+            show(f"{tally.kills}: {way[0].name} to {way[1]} {moment:.1f} s into {stage}")
+    return None
+
+
+def one_round(
+    folder: Path,
+    expected: dict[str, bytes],
+    times: dict[str, float],
+    rng: random.Random,
+    tally: Tally,
+    most: int,
+) -> None:
+    """Start from nothing, kill in each stage, run to the end and compare."""
+    make_project(folder)
+    tally.rounds += 1
+    trouble = kill_in_each_stage(folder, times, rng, tally, most)
+    if trouble is None:
+        last = Repro(folder)
+        if last.process.wait():
+            trouble = f"the last dvc repro failed:\n{last.said}"
+        tally.resumed += "goes on after epoch" in last.said
+    if trouble is None:
+        until = time.monotonic() + PATIENCE
+        while (left := processes_in(folder)) and time.monotonic() < until:
+            time.sleep(0.1)
+        wrong = differences(expected, content(folder)) + [f"{one} still runs" for one in left]
+        trouble = "; ".join(wrong) or None
+    if trouble is not None:
+        tally.failures.append(f"round {tally.rounds}, after {tally.kills} kills: {trouble}")
+        show(tally.failures[-1])
+
+
+def kill_many(folder: Path, kills: int, seed: int) -> Tally:
+    """Kill so many times, in as many rounds as it takes."""
+    rng, tally = random.Random(seed), Tally()
+    expected, times = undisturbed(folder / "undisturbed")
+    show(f"undisturbed: {sum(times.values()):.0f} s for {len(times)} stages")
+    while tally.kills < kills:
+        before, project = tally.kills, folder / f"round{tally.rounds}"
+        one_round(project, expected, times, rng, tally, kills)
+        if tally.kills == before:
+            tally.failures.append(f"round {tally.rounds}: nothing could be killed")
+            break
+        shutil.rmtree(project)
+    return tally
+
+
+def main() -> int:
+    """Show what was survived; exit code 1 unless that was everything."""
+    parser = argparse.ArgumentParser(description="Kill dvc repro at seeded moments.")
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    # A shell starts what runs in the background with SIGINT ignored, and that is inherited.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with tempfile.TemporaryDirectory() as folder:
+        tally = kill_many(Path(folder), options.kills, options.seed)
+    show(f"{tally.kills} kills in {tally.rounds} rounds, {len(tally.failures)} failures")
+    for counts in (tally.stages, tally.ways):
+        show(", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
+    show(f"{tally.resumed} times training went on from a checkpoint")
+    return 1 if tally.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,331 @@
+"""A run that is killed goes on from its checkpoint and ends with the bytes of one that was not."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+from pipeline.datasets.splitting import Normalization
+from pipeline.datasets.tables import Description, Examples, write_examples
+from pipeline.nn.backend import CPU, Device
+from pipeline.nn.batches import put_batch
+from pipeline.nn.checkpoint import Checkpoint, read_state, run_digest, write_state
+from pipeline.nn.parallel import Workers
+from pipeline.nn.training import Training, make_network
+from pipeline.params import VariantSettings
+from tests.conftest import ROOT
+
+VARIANT = "some"
+KINDS = {
+    "momentum": {"momentum": 0.9, "l2": 1e-3},
+    "plain, full batch": {"batch_size": "all"},
+    "adam": {"optimizer": "adam", "lr": 0.01, "l2": 1e-3},
+    "adam, full batch, clipped": {
+        "optimizer": "adam", "lr": 0.01, "batch_size": "all", "clip_norm": 0.5
+    },
+    "shared by two threads": {"hidden": [128], "batch_size": 100, "momentum": 0.5},
+}  # fmt: skip
+
+
+def settings_of(**changes):
+    values = {"hidden": [16], "lr": 0.1, "batch_size": 32, "epochs": 6}
+    return VariantSettings(**(values | changes))
+
+
+@pytest.fixture(scope="module")
+def inputs(few_digits):
+    return (few_digits.images.reshape(-1, 784) / 255).astype(np.float32), few_digits.labels
+
+
+@pytest.fixture
+def start(inputs):
+    """Start runs of training, each with a network of its own."""
+    with Workers(CPU, 2) as workers:
+
+        def begin(settings):
+            network, rng = make_network(settings, 10, 0, CPU)
+            examples = put_batch(CPU, *inputs)
+            return Training(network, settings, examples, examples, rng, workers)
+
+        yield begin
+
+
+@pytest.fixture
+def warnings():
+    return []
+
+
+@pytest.fixture
+def checkpoint(tmp_path, warnings):
+    return Checkpoint(VARIANT, "0" * 64, warnings.append, tmp_path / ".checkpoints")
+
+
+def finished(training):
+    for _ in training.run():
+        pass
+    return training.network.vector.tobytes(), training.reports
+
+
+def interrupted(training, checkpoint, epochs):
+    """Keep a checkpoint of each epoch, and stop after some."""
+    reports = checkpoint.kept(training, every=0)
+    for _ in range(epochs):
+        next(reports)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("epochs", [1, 4])
+def test_a_run_that_goes_on_ends_as_one_that_was_not_interrupted(kind, epochs, start, checkpoint):
+    settings = settings_of(**KINDS[kind])
+    whole = finished(start(settings))
+    interrupted(start(settings), checkpoint, epochs)
+    second = start(settings)
+    checkpoint.resume(second)
+    assert len(second.reports) == epochs
+    assert finished(second) == whole
+
+
+def test_a_run_may_be_interrupted_again_and_again(start, checkpoint):
+    settings = settings_of(momentum=0.9)
+    for epoch in range(settings.epochs):
+        training = start(settings)
+        checkpoint.resume(training)
+        assert len(training.reports) == epoch
+        interrupted(training, checkpoint, 1)
+    last = start(settings)
+    checkpoint.resume(last)
+    assert finished(last) == finished(start(settings))
+
+
+def test_a_checkpoint_is_kept_only_so_often_and_none_without_need(start, checkpoint):
+    training = start(settings_of())
+    assert len(list(checkpoint.kept(training, every=3600))) == 6
+    assert not checkpoint.folder.exists()
+
+
+def test_without_a_checkpoint_a_run_starts_from_nothing_and_says_nothing(
+    start, checkpoint, warnings
+):
+    training = start(settings_of())
+    checkpoint.resume(training)
+    assert training.reports == []
+    assert warnings == []
+
+
+def test_what_cannot_be_kept_is_told_once_and_training_goes_on(start, checkpoint, warnings):
+    checkpoint.folder.write_text("a file where the folder should be")
+    training = start(settings_of())
+    reports = list(checkpoint.kept(training, every=0))
+    assert len(reports) == 6
+    assert len(warnings) == 1
+    assert warnings[0].startswith("an interrupted run will start from nothing: ")
+    assert "cannot be written" in warnings[0]
+
+
+def rewrite(path, change):
+    """Write a checkpoint anew with entries changed, so that zip's checksums are right again."""
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    change(entries)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+
+
+def flip_a_byte(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def change_description(**changes):
+    def change(entries):
+        description = json.loads(entries["training.json"])
+        entries["training.json"] = json.dumps(description | changes).encode()
+
+    return lambda path: rewrite(path, change)
+
+
+DAMAGES = {
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-1000]),
+    "a byte flipped": flip_a_byte,
+    "text": lambda path: path.write_text("training"),
+    "no vector": lambda path: rewrite(path, lambda entries: entries.pop("vector.npy")),
+    "no number of steps": lambda path: rewrite(
+        path, lambda entries: entries.pop("optimizers.0.steps.npy")
+    ),
+    "a vector of another size": lambda path: rewrite(
+        path, lambda entries: entries.update({"vector.npy": entries["optimizers.0.mean.bias.npy"]})
+    ),
+    "a mean of another size": lambda path: rewrite(
+        path, lambda entries: entries.update({"optimizers.0.mean.bias.npy": entries["vector.npy"]})
+    ),
+    "an unknown optimiser": lambda path: rewrite(
+        path, lambda entries: entries.update({"optimizers.7.mean.npy": entries["vector.npy"]})
+    ),
+    "no array": lambda path: rewrite(path, lambda entries: entries.update({"vector.npy": b"x"})),
+    "no order": change_description(order={"bit_generator": "PCG64"}),
+    "reports of nothing": change_description(reports=[{}]),
+    "reports of no kind": change_description(reports=7),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_left_aside_with_one_line(damage, start, checkpoint, warnings):
+    settings = settings_of(optimizer="adam", lr=0.01)
+    interrupted(start(settings), checkpoint, 3)
+    DAMAGES[damage](checkpoint.path)
+    training = start(settings)
+    checkpoint.resume(training)
+    assert training.reports == []
+    assert len(warnings) == 1
+    assert warnings[0].startswith(f"{checkpoint.path} is damaged and left aside")
+    assert finished(training) == finished(start(settings))
+
+
+def test_reports_and_numbers_that_are_not_finite_come_back_as_they_were(start, tmp_path):
+    training = start(settings_of(epochs=2))
+    finished(training)
+    training.network.vector[:2] = np.inf, np.nan
+    state = training.state()
+    write_state(tmp_path / "a.npz", state)
+    back = read_state(tmp_path / "a.npz")
+    assert back.reports == state.reports
+    assert back.order == state.order
+    np.testing.assert_array_equal(back.vector, state.vector)
+
+
+def test_a_finished_run_leaves_no_checkpoint_of_its_variant_and_those_of_others(
+    start, checkpoint, warnings
+):
+    others = Checkpoint("another", "1" * 64, warnings.append, checkpoint.folder)
+    stale = Checkpoint(VARIANT, "2" * 64, warnings.append, checkpoint.folder)
+    for one in (checkpoint, others, stale):
+        interrupted(start(settings_of()), one, 1)
+    checkpoint.remove()
+    assert not checkpoint.path.exists()
+    assert not stale.path.exists()
+    assert others.path.exists()
+    others.remove()
+    assert not checkpoint.folder.exists()
+    others.remove()
+
+
+def test_a_digest_changes_with_whatever_determines_a_run(tmp_path, monkeypatch):
+    data = (tmp_path / "train.parquet", tmp_path / "validation.parquet")
+    for path in data:
+        path.write_text("data")
+    same = (settings_of(), 0, CPU, data)
+    digests = [run_digest(*same)]
+    digests.append(run_digest(settings_of(lr=0.2), *same[1:]))
+    digests.append(run_digest(settings_of(), 1, CPU, data))
+    digests.append(run_digest(settings_of(), 0, Device("gpu (some)", np), data))
+    data[1].write_text("other")
+    digests.append(run_digest(*same))
+    data[1].write_text("data")
+    monkeypatch.setenv("DIGITS_KERNELS", "native")
+    digests.append(run_digest(*same))
+    monkeypatch.delenv("DIGITS_KERNELS")
+    monkeypatch.setattr(np, "__version__", "0.1")
+    digests.append(run_digest(*same))
+    monkeypatch.undo()
+    assert len(set(digests)) == len(digests)
+    assert run_digest(*same) == digests[0]
+
+
+def test_a_digest_changes_with_the_code(tmp_path, monkeypatch):
+    from pipeline.nn import checkpoint as module
+
+    before = run_digest(settings_of(), 0, CPU, ())
+    copy = tmp_path / "pipeline"
+    shutil.copytree(ROOT / "pipeline", copy)
+    monkeypatch.setattr(module, "__file__", str(copy / "nn" / "checkpoint.py"))
+    assert run_digest(settings_of(), 0, CPU, ()) == before
+    with open(copy / "nn" / "losses.py", "a") as file:
+        file.write("# another rule\n")
+    assert run_digest(settings_of(), 0, CPU, ()) != before
+
+
+OFTEN = (
+    "from pipeline.nn.checkpoint import Checkpoint; Checkpoint.kept.__defaults__ = (0.0,); "
+    "from stages.train import main; main()"
+)
+
+
+@pytest.fixture
+def prepared(project, few_digits):
+    """A project whose next stage is train, with one variant that takes some seconds."""
+    normalization = Normalization("scale", 0.0, 1.0)
+    for part in ("train", "validation"):
+        examples = Examples(
+            normalization.apply(few_digits.images),
+            few_digits.labels,
+            Description("mnist-5k", tuple("0123456789"), "a test"),
+            normalization,
+        )
+        write_examples(project / f"data/splits/{part}.parquet", examples)
+    return project
+
+
+def train_stage(project, *python):
+    return subprocess.run(
+        [sys.executable, *python, "full_batch"],
+        cwd=project, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def kill_after(project, epoch):
+    """Start the stage with a checkpoint each epoch; kill it when it has passed some."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", OFTEN, "full_batch"],
+        cwd=project, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    for line in process.stdout:
+        if f"epoch {epoch}/" in line:
+            break
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+def outputs(project):
+    return {
+        path.relative_to(project).as_posix(): path.read_bytes()
+        for folder in ("models", "plots")
+        for path in sorted((project / folder).rglob("*.*"))
+    }
+
+
+def test_a_killed_stage_goes_on_and_leaves_the_same_files_and_no_others(prepared):
+    whole = train_stage(prepared, "-m", "stages.train")
+    assert whole.returncode == 0, whole.stderr
+    expected = outputs(prepared)
+    for folder in ("models", "plots"):
+        shutil.rmtree(prepared / folder)
+    kill_after(prepared, 50)
+    assert (prepared / ".checkpoints/full_batch").is_dir()
+    again = train_stage(prepared, "-m", "stages.train")
+    assert again.returncode == 0, again.stderr
+    assert "full_batch: goes on after epoch" in again.stdout
+    assert "epoch 200/200" in again.stdout
+    assert outputs(prepared) == expected
+    assert len(expected) == 3
+    assert not (prepared / ".checkpoints").exists()
+
+
+def test_a_changed_setting_does_not_pick_up_a_checkpoint_and_a_failed_run_leaves_none(prepared):
+    kill_after(prepared, 10)
+    params = (prepared / "params.yaml").read_text()
+    (prepared / "params.yaml").write_text(params.replace("lr: null", "lr: 1.0e+30", 1))
+    diverged = train_stage(prepared, "-m", "stages.train")
+    assert diverged.returncode == 1
+    assert "goes on" not in diverged.stdout
+    assert diverged.stderr.startswith("Error: full_batch: the")
+    assert diverged.stderr.count("\n") == 1
+    assert not (prepared / ".checkpoints").exists()
