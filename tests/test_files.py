@@ -1,12 +1,16 @@
 """Files and folders are whole or absent, whatever goes wrong while they are written."""
 
 import errno
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import DataError, PipelineError
 from pipeline.files import copy_file, read_json, read_table, whole_file, whole_folder, write_json
+from tests.conftest import ROOT
 
 
 def names(folder):
@@ -127,3 +131,56 @@ def test_an_empty_file_is_no_table(tmp_path):
     (tmp_path / "a.csv").touch()
     with pytest.raises(DataError, match="is not a CSV table"):
         read_table(tmp_path / "a.csv")
+
+
+def abandon(path, whole):
+    """Begin to write in another process, which is killed while it does."""
+    code = (
+        "import os, signal, sys; from pathlib import Path; from pipeline.files import *\n"
+        f"with {whole}(Path(sys.argv[1])) as temporary:\n"
+        "    (temporary / 'half' if temporary.is_dir() else temporary).write_text('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(names(path.parent)) == 1
+
+
+@pytest.mark.parametrize("whole", [whole_file, whole_folder])
+def test_what_a_killed_process_left_is_removed_by_the_next_that_writes_the_same(tmp_path, whole):
+    path = tmp_path / "a"
+    abandon(path, whole.__name__)
+    with whole(path):
+        pass
+    assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("whole", [whole_file, whole_folder])
+def test_what_another_process_still_writes_is_left_to_it(tmp_path, whole):
+    path = tmp_path / "a"
+    with whole(path) as first:
+        with whole(path) as second:
+            (second / "b" if second.is_dir() else second).write_text("second")
+        assert first.exists()
+        (first / "b" if first.is_dir() else first).write_text("first")
+    assert (path / "b" if path.is_dir() else path).read_text() == "first"
+    assert len(names(tmp_path)) == 1
+
+
+def test_a_file_is_written_into_a_folder_that_is_being_written(tmp_path):
+    with whole_folder(tmp_path / "a") as folder:
+        write_json(folder / "b.json", {"c": 1})
+        assert names(folder) == ["b.json"]
+    assert read_json(tmp_path / "a" / "b.json") == {"c": 1}
+
+
+def test_files_are_written_where_the_file_system_has_no_locks(tmp_path, monkeypatch):
+    def refuse(_handle, _kind):
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    for _ in range(2):
+        with whole_folder(tmp_path / "a") as folder:
+            write_json(folder / "b.json", {"c": 1})
+    assert names(tmp_path) == ["a"]
+    assert names(tmp_path / "a") == ["b.json"]
