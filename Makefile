@@ -62,5 +62,5 @@ format: setup
 # Needs uv. The lock serves every supported Python and platform, and names no index.
 lock:
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --fork-strategy fewest \
-		--python-version 3.11 --extra test --extra lint --extra build \
+		--python-version 3.11 --extra sweep --extra test --extra lint --extra build \
 		--custom-compile-command "make lock" pyproject.toml -o requirements.lock
