@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from benchmarks.contestants import CONTESTANTS
 from benchmarks.machine import ROOT, free_environment
 from pipeline.errors import PipelineError
 
@@ -59,12 +60,14 @@ def start_contestant(name: str, folder: Path, cache: Path) -> Iterator[Contestan
 
     `cache` is where it may keep what it compiles. Raises PipelineError if it fails.
     """
+    own = CONTESTANTS[name].environment
+    environment = free_environment(TORCHINDUCTOR_CACHE_DIR=str(cache), **own)
     # Errors go to a file: nobody reads along, and a full pipe would stop the contestant.
     with (
         tempfile.TemporaryFile("w+") as errors,
         subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", name, str(folder)],
-            cwd=ROOT, env=free_environment(TORCHINDUCTOR_CACHE_DIR=str(cache)), text=True,
+            cwd=ROOT, env=environment, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
         ) as process,
     ):  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.nn.backend import available_cores
-from pipeline.processor import KERNELS
+from pipeline.processor import CHOICE, KERNELS
 
 ROOT = Path(__file__).resolve().parent.parent
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "GOTO_NUM_THREADS")
@@ -16,11 +16,11 @@ BUSY = 0.5
 
 
 def free_environment(**extra: str) -> dict[str, str]:
-    """Give the environment without anything that holds kernels or threads back.
+    """Give the environment without anything that chooses kernels or threads.
 
     Importing `pipeline` sets such variables in this process; children must not inherit them.
     """
-    held = {*KERNELS, *THREADS}
+    held = {CHOICE, *KERNELS, *THREADS}
     free = {key: value for key, value in os.environ.items() if key not in held}
     return free | {"PYTHONPATH": str(ROOT)} | extra
 

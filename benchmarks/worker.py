@@ -35,7 +35,7 @@ def main() -> None:
         answers.write(json.dumps(content) + "\n")
         answers.flush()
 
-    contestant = importlib.import_module(f"benchmarks.contestants.{CONTESTANTS[name]}")
+    contestant = importlib.import_module(f"benchmarks.contestants.{CONTESTANTS[name].module}")
     from benchmarks.job import UnableError, read_job  # after the contestant: this loads NumPy
 
     job = read_job(Path(folder))

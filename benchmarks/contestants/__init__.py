@@ -3,11 +3,22 @@
 Only `ours` may import `pipeline`: that pins kernels and threads, and rivals run as they come.
 """
 
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """A contestant: its module here, and what its environment must say."""
+
+    module: str
+    environment: dict[str, str]
+
+
 CONTESTANTS = {
-    "ours": "ours",
-    "pytorch-eager": "pytorch",
-    "pytorch-compiled": "pytorch_compiled",
-    "scikit-learn": "sklearn_mlp",
-    "numpy-loop": "numpy_loop",
+    "ours": Entry("ours", {}),
+    "ours-native": Entry("ours", {"DIGITS_KERNELS": "native"}),
+    "pytorch-eager": Entry("pytorch", {}),
+    "pytorch-compiled": Entry("pytorch_compiled", {}),
+    "scikit-learn": Entry("sklearn_mlp", {}),
+    "numpy-loop": Entry("numpy_loop", {}),
 }
-"""Names and modules, in the order of rounds and tables."""
+"""By name, in the order of rounds and tables."""

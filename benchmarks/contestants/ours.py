@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from benchmarks.job import Epoch, Epochs, Job
 from pipeline.nn.backend import CPU
-from pipeline.nn.parallel import Workers
 from pipeline.nn.batches import put_batch
+from pipeline.nn.parallel import Workers
 from pipeline.nn.training import make_network, train
 from pipeline.params import VariantSettings
 

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 
 import pytest
 
@@ -19,23 +20,29 @@ def blas(contestant):
     return found
 
 
-def test_contestants_take_turns_ours_with_pinned_kernels_and_a_rival_with_its_own(
+def test_contestants_take_turns_ours_with_pinned_kernels_and_others_with_the_processors_own(
     make_small_job, tmp_path, monkeypatch
 ):
-    monkeypatch.setenv("OPENBLAS_CORETYPE", "Nehalem")  # what a parent may have set reaches nobody
+    # What a parent may have set reaches nobody.
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Nehalem")
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    monkeypatch.setenv("DIGITS_KERNELS", "native")
     _, folder = make_small_job("tiny")
-    with start_contestant("ours", folder, tmp_path) as ours, start_contestant(
-        "numpy-loop", folder, tmp_path
-    ) as rival:  # fmt: skip
-        for contestant in (ours, rival, ours, rival):
+    with ExitStack() as stack:
+        ours, native, rival = contestants = [
+            stack.enter_context(start_contestant(name, folder, tmp_path))
+            for name in ("ours", "ours-native", "numpy-loop")
+        ]
+        for contestant in contestants * 2:
             for validation in (True, False):
                 assert 0 < contestant.measure(0.01, validation=validation) < 10
-        assert "threads: 1" in blas(ours)
+            first = contestant.introduction["first"][0]
+            assert first == pytest.approx(ours.introduction["first"][0], rel=1e-4)
         assert f"threads: {available_cores()}" in blas(rival)
+        assert blas(native) == blas(rival).replace(f"threads: {available_cores()}", "threads: 1")
+        assert "threads: 1" in blas(ours)
         assert "Nehalem" not in blas(rival)
         assert ("Haswell" in blas(ours)) == processor.can_pin()
-        assert ours.introduction["first"][0] == pytest.approx(rival.introduction["first"][0])
 
 
 def test_a_contestant_that_cannot_says_so_and_no_more(make_small_job, tmp_path):

@@ -16,8 +16,8 @@ from tests.conftest import ROOT
 def test_a_quick_run_ends_with_results_and_a_chart_and_leaves_the_readme_alone(tmp_path):
     readme = (ROOT / "README.md").read_bytes()
     output = subprocess.run(
-        [sys.executable, "-m", "benchmarks.training", "--quick", "--contestants", "numpy-loop",
-         "--variants", "tiny,small_batch", "--output", str(tmp_path)],
+        [sys.executable, "-m", "benchmarks.training", "--quick", "--variants", "tiny,small_batch",
+         "--contestants", "ours-native,numpy-loop", "--output", str(tmp_path)],
         cwd=ROOT, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     results = json.loads((tmp_path / "results.json").read_text())
@@ -27,7 +27,7 @@ def test_a_quick_run_ends_with_results_and_a_chart_and_leaves_the_readme_alone(t
     }  # fmt: skip
     assert results["epochs"]["small_batch"]["images"] == 400
     for result in results["epochs"].values():
-        for name in ("ours", "numpy-loop"):
+        for name in ("ours", "ours-native", "numpy-loop"):
             seconds = result["contestants"][name]["epoch_seconds"]
             assert 0 < seconds["min"] <= seconds["median"] <= seconds["max"]
     assert results["whole"]["tiny"]["ours"]["peak_mib"]["median"] > 50
@@ -46,7 +46,7 @@ def run(*arguments):
     ("arguments", "message"),
     [
         (["--variants", "huge"], "variant must be one of full_batch, "),
-        (["--contestants", "jax"], "contestants must be among ours, pytorch-eager, "),
+        (["--contestants", "jax"], "contestants must be among ours, ours-native, pytorch-eager, "),
         (["--without", "ours"], "without must name rivals, got ours"),
         (["--without", "torch"], "without must name rivals, got torch"),
     ],
@@ -79,5 +79,9 @@ def test_without_pytorch_a_run_that_would_leave_it_out_says_how_to_get_it():
 
 def test_ours_always_takes_part_and_pytorch_names_both_of_its_contestants():
     assert choose_contestants(("numpy-loop",), ()) == ("ours", "numpy-loop")
-    assert choose_contestants((), ("pytorch",)) == ("ours", "scikit-learn", "numpy-loop")
-    assert choose_contestants((), ("pytorch", "scikit-learn")) == ("ours", "numpy-loop")
+    assert choose_contestants((), ("pytorch",)) == (
+        "ours", "ours-native", "scikit-learn", "numpy-loop",
+    )  # fmt: skip
+    assert choose_contestants(("numpy-loop", "scikit-learn"), ("scikit-learn",)) == (
+        "ours", "numpy-loop",
+    )  # fmt: skip
