@@ -137,7 +137,7 @@ def _client(address: str | None, workers: int | None, *, processes: bool) -> Ite
             n_workers=workers or available_cores(),
             threads_per_worker=1,
             processes=processes,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # any free port; 8787 may be taken
             silence_logs=logging.CRITICAL,
         )
         with local, Client(local) as client:
