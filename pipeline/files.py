@@ -7,7 +7,8 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +26,11 @@ def whole_file(path: Path) -> Iterator[Path]:
     PipelineError, in one line, where the file system refuses.
     """
     path = Path(path)
-    try:
-        with _temporary(path, _make_file) as temporary:
-            temporary.chmod(0o666 & ~_umask())
-            yield temporary
-            temporary.replace(path)
-    except OSError as error:
-        raise _refused(path, error) from error
+    with _told_in_one_line(path), ExitStack() as stack:
+        temporary = stack.enter_context(_temporary(path, _make_file))
+        temporary.chmod(0o666 & ~_umask())
+        yield temporary
+        _finish(path, stack, lambda: temporary.replace(path))
 
 
 @contextmanager
@@ -42,13 +41,55 @@ def whole_folder(path: Path) -> Iterator[Path]:
     killed processes left of earlier attempts is removed.
     """
     path = Path(path)
+
+    def replace() -> None:
+        with _alone_in(path.parent):
+            _replace_folder(new, path)
+
+    with _told_in_one_line(path), ExitStack() as stack:
+        new = stack.enter_context(_temporary(path, _make_folder)) / "new"
+        new.mkdir()
+        yield new
+        _finish(path, stack, replace)
+
+
+@contextmanager
+def all_or_none() -> Iterator[None]:
+    """Let the files and folders that the block writes take their names when it ends, or none.
+
+    So a disk that is full at the second leaves the older first one too.
+    """
+    waiting: _Waiting = []
+    token = _WAITING.set(waiting)
+    with ExitStack() as stack:
+        try:
+            yield
+        finally:
+            _WAITING.reset(token)
+            for _, temporaries, _ in waiting:
+                stack.push(temporaries)
+        for path, _, finish in waiting:
+            with _told_in_one_line(path):
+                finish()
+
+
+_Waiting = list[tuple[Path, ExitStack, Callable[[], object]]]
+_WAITING: ContextVar[_Waiting | None] = ContextVar("waiting", default=None)
+"""What waits for the end of `all_or_none`: path, temporary files, and how it takes its name."""
+
+
+def _finish(path: Path, stack: ExitStack, finish: Callable[[], object]) -> None:
+    waiting = _WAITING.get()
+    if waiting is None:
+        finish()
+    else:
+        waiting.append((path, stack.pop_all(), finish))
+
+
+@contextmanager
+def _told_in_one_line(path: Path) -> Iterator[None]:
     try:
-        with _temporary(path, _make_folder) as temporary:
-            new = temporary / "new"
-            new.mkdir()
-            yield new
-            with _alone_in(path.parent):
-                _replace_folder(new, path)
+        yield
     except OSError as error:
         raise _refused(path, error) from error
 

@@ -7,7 +7,7 @@ import click
 from pipeline.command import Command
 from pipeline.datasets.tables import open_examples, read_examples
 from pipeline.evaluation import evaluate
-from pipeline.files import write_json, write_table
+from pipeline.files import all_or_none, write_json, write_table
 from pipeline.nn.backend import find_device
 from pipeline.nn.model_file import load_model
 from pipeline.nn.parallel import Workers
@@ -37,8 +37,9 @@ def main(variant: str) -> None:
             device,
             workers,
         )
-    write_table(PREDICTIONS / f"{variant}.csv", predictions)
-    write_json(METRICS / f"{variant}.json", metrics)
+    with all_or_none():
+        write_table(PREDICTIONS / f"{variant}.csv", predictions)
+        write_json(METRICS / f"{variant}.json", metrics)
     click.echo(f"{variant}: {metrics['test_accuracy']:.2%} of {metrics['test_images']} test images")
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from pipeline.command import Command, warn
 from pipeline.datasets.tables import open_examples, read_examples
 from pipeline.errors import TrainingError
-from pipeline.files import write_table
+from pipeline.files import all_or_none, write_table
 from pipeline.nn.backend import find_device
 from pipeline.nn.batches import put_batch
 from pipeline.nn.checkpoint import Checkpoint, run_digest
@@ -42,7 +42,8 @@ def main(variant: str) -> None:
     classes = examples.description.class_names
     network, rng = make_network(chosen, len(classes), settings.seed, device)
     data = (SPLITS / "train.parquet", SPLITS / "validation.parquet")
-    checkpoint = Checkpoint(variant, run_digest(chosen, settings.seed, device, data), warn)
+    others = {"seed": settings.seed, "shuffle_buffer": settings.shuffle_buffer}
+    checkpoint = Checkpoint(variant, run_digest(chosen, others, device, data), warn)
     with Workers(device) as workers:
         run = Training(
             network,
@@ -70,12 +71,11 @@ def main(variant: str) -> None:
     }
     if settings.shuffle_buffer != "all":
         training["shuffle_buffer"] = settings.shuffle_buffer
-    save_model(
-        MODELS / f"{variant}.npz",
-        Model(variant, network, examples.normalization, classes, training),
-    )
-    write_table(HISTORY / f"{variant}.csv", history_table(run.reports))
-    write_table(NORMS / f"{variant}.csv", norms_table(run.reports))
+    model = Model(variant, network, examples.normalization, classes, training)
+    with all_or_none():
+        save_model(MODELS / f"{variant}.npz", model)
+        write_table(HISTORY / f"{variant}.csv", history_table(run.reports))
+        write_table(NORMS / f"{variant}.csv", norms_table(run.reports))
     checkpoint.remove()
 
 

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import DataError, PipelineError
-from pipeline.files import copy_file, read_json, read_table, whole_file, whole_folder, write_json
+from pipeline.files import (
+    all_or_none,
+    copy_file,
+    read_json,
+    read_table,
+    whole_file,
+    whole_folder,
+    write_json,
+)
 from tests.conftest import ROOT
 
 
@@ -184,3 +192,32 @@ def test_files_are_written_where_the_file_system_has_no_locks(tmp_path, monkeypa
             write_json(folder / "b.json", {"c": 1})
     assert names(tmp_path) == ["a"]
     assert names(tmp_path / "a") == ["b.json"]
+
+
+def write_three(folder, content):
+    with all_or_none():
+        write_json(folder / "a.json", {"content": content})
+        with whole_folder(folder / "b") as new:
+            write_json(new / "c.json", {"content": content})
+        write_json(folder / "d.json", {"content": content})
+        assert content != "refused"
+
+
+def test_files_that_are_written_together_are_all_there_or_none_is(tmp_path):
+    for content in ("first", "second"):
+        write_three(tmp_path, content)
+        for name in ("a.json", "b/c.json", "d.json"):
+            assert read_json(tmp_path / name) == {"content": content}
+        assert names(tmp_path) == ["a.json", "b", "d.json"]
+
+
+def test_where_one_of_them_fails_the_older_ones_stay_and_nothing_else(tmp_path):
+    write_three(tmp_path, "first")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_three(tmp_path, float("nan"))
+    with pytest.raises(AssertionError):
+        write_three(tmp_path, "refused")
+    for name in ("a.json", "b/c.json", "d.json"):
+        assert read_json(tmp_path / name) == {"content": "first"}
+    assert names(tmp_path) == ["a.json", "b", "d.json"]
+    assert names(tmp_path / "b") == ["c.json"]

@@ -12,7 +12,7 @@ import platform
 import shutil
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -36,17 +36,23 @@ _VECTOR = "vector"
 _OPTIMIZERS = "optimizers."
 
 
-def run_digest(settings: VariantSettings, seed: int, device: Device, data: tuple[Path, ...]) -> str:
+def run_digest(
+    settings: VariantSettings,
+    others: Mapping[str, int | str],
+    device: Device,
+    data: tuple[Path, ...],
+) -> str:
     """Give the SHA-256 of everything that determines a run, as 64 hexadecimal digits.
 
-    That is: the variant's settings, the seed, the device, the bytes of the files of `data`, all of
-    this package's code, the versions of Python and of the array library, the choice of kernels.
+    That is: the variant's settings, `others` such as the seed, the device, the bytes of the files
+    of `data`, all of this package's code, the versions of Python and of the array library, the
+    choice of kernels.
     """
     package = Path(__file__).parent.parent
     files = [*data, *sorted(package.rglob("*.py"))]
     parts = [
         settings.model_dump_json(),
-        str(seed),
+        json.dumps(others, sort_keys=True),
         device.name,
         f"{platform.python_version()} {np.__version__} {device.xp.__version__}",
         describe_kernels(),

@@ -68,17 +68,11 @@ class Repro:
         return self._said.get(timeout=timeout)
 
     def wait_in_stage(self, seconds: float) -> str | None:
-        """Wait so long; give the last stage that was announced meanwhile."""
-        until, last = time.monotonic() + seconds, None
-        while (left := until - time.monotonic()) > 0:
-            try:
-                announced = self._said.get(timeout=left)
-            except Empty:
-                break
-            last = announced or last
-            if announced is None:
-                break
-        return last
+        """Wait so long, or until the next stage is announced; give that one, if it is."""
+        try:
+            return self._said.get(timeout=seconds)
+        except Empty:
+            return None
 
     def kill(self, number: signal.Signals, whom: str) -> bool:
         """Send a signal, and wait for DVC's end; say whether it was still running."""

@@ -221,11 +221,11 @@ def test_a_digest_changes_with_whatever_determines_a_run(tmp_path, monkeypatch):
     data = (tmp_path / "train.parquet", tmp_path / "validation.parquet")
     for path in data:
         path.write_text("data")
-    same = (settings_of(), 0, CPU, data)
+    same = (settings_of(), {"seed": 0}, CPU, data)
     digests = [run_digest(*same)]
     digests.append(run_digest(settings_of(lr=0.2), *same[1:]))
-    digests.append(run_digest(settings_of(), 1, CPU, data))
-    digests.append(run_digest(settings_of(), 0, Device("gpu (some)", np), data))
+    digests.append(run_digest(settings_of(), {"seed": 1}, CPU, data))
+    digests.append(run_digest(settings_of(), {"seed": 0}, Device("gpu (some)", np), data))
     data[1].write_text("other")
     digests.append(run_digest(*same))
     data[1].write_text("data")
@@ -242,14 +242,14 @@ def test_a_digest_changes_with_whatever_determines_a_run(tmp_path, monkeypatch):
 def test_a_digest_changes_with_the_code(tmp_path, monkeypatch):
     from pipeline.nn import checkpoint as module
 
-    before = run_digest(settings_of(), 0, CPU, ())
+    before = run_digest(settings_of(), {}, CPU, ())
     copy = tmp_path / "pipeline"
     shutil.copytree(ROOT / "pipeline", copy)
     monkeypatch.setattr(module, "__file__", str(copy / "nn" / "checkpoint.py"))
-    assert run_digest(settings_of(), 0, CPU, ()) == before
+    assert run_digest(settings_of(), {}, CPU, ()) == before
     with open(copy / "nn" / "losses.py", "a") as file:
         file.write("# another rule\n")
-    assert run_digest(settings_of(), 0, CPU, ()) != before
+    assert run_digest(settings_of(), {}, CPU, ()) != before
 
 
 OFTEN = (
