@@ -16,8 +16,8 @@ Report = Callable[[str], object]
 
 TOLERANCE = 0.01
 """Relative difference between two contestants' costs that rounding may make in the first epochs."""
-ALONE_SHARE = 0.5
-"""Time of a measurement without validation, against one with it."""
+FEW_ROUNDS = 3
+"""Rounds of all but the epochs with validation, at the most."""
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:
@@ -81,15 +81,20 @@ def hold_contest(
 def take_turns(
     contestants: Sequence[Contestant], rounds: int, seconds: float, report: Report
 ) -> dict[str, dict[bool, list[float]]]:
-    """Give the seconds of an epoch, by contestant, with validation (True) or without, by round."""
+    """Give the seconds of an epoch, by contestant, with validation (True) or without, by round.
+
+    Without validation, rounds are fewer and shorter.
+    """
     times: dict[str, dict[bool, list[float]]] = {
         contestant.name: {True: [], False: []} for contestant in contestants
     }
     for number in range(1, rounds + 1):
-        for validation, share in ((True, 1.0), (False, ALONE_SHARE)):
-            for contestant in contestants:
-                measured = contestant.measure(seconds * share, validation=validation)
-                times[contestant.name][validation].append(measured)
+        for contestant in contestants:
+            measured = contestant.measure(seconds, validation=True)
+            times[contestant.name][True].append(measured)
+        for contestant in contestants if number <= FEW_ROUNDS else ():
+            measured = contestant.measure(seconds / 2, validation=False)
+            times[contestant.name][False].append(measured)
         latest = ", ".join(f"{name} {of[True][-1] * 1e3:.4g}" for name, of in times.items())
         report(f"{number} of {rounds}, ms an epoch: {latest}")
     return times

@@ -6,15 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.children import run_module
-from benchmarks.contest import Report, hold_contest, summary
+from benchmarks.contest import FEW_ROUNDS, Report, hold_contest, summary
 from benchmarks.data import make_job, make_splits, read_splits
 from benchmarks.doubling import measure_doubling
 from benchmarks.whole import measure_whole
 from pipeline.nn.backend import available_cores
 from pipeline.params import Settings
-
-LONG_ROUNDS = 3
-"""Rounds of what takes long, at the most."""
 
 
 def measure_everything(
@@ -31,7 +28,7 @@ def measure_everything(
 
     Raises PipelineError where the data, a setting or a contestant is at fault.
     """
-    few_rounds = min(rounds, LONG_ROUNDS)
+    few_rounds = min(rounds, FEW_ROUNDS)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         chosen = make_splits(settings, data, folder)
@@ -53,7 +50,7 @@ def measure_everything(
                 )  # fmt: skip
         doubling = measure_doubling(
             folder / "doubling", chosen.seed, training, validation,
-            rounds=few_rounds, seconds=seconds, report=report,
+            rounds=few_rounds, seconds=seconds / 2, report=report,
         )  # fmt: skip
     libraries: dict[str, list[str]] = {}
     for result in epochs.values():
