@@ -38,6 +38,7 @@ def sweep_seconds(plan: SweepPlan, workers: int) -> tuple[float, list[list[str]]
         (SPLITS / "train.parquet").read_bytes(),
         (SPLITS / "validation.parquet").read_bytes(),
         own_fingerprint(),
+        in_memory=True,
     )
     with (
         tempfile.TemporaryDirectory() as folder,

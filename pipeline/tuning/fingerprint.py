@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import optuna
 
+from pipeline.processor import CHOICE, is_native
+
 PACKAGE = Path(__file__).resolve().parent.parent
 CODE = ("datasets", "nn", "tuning", "params.py", "processor.py")
 """What a trial runs, in `pipeline`."""
@@ -33,9 +35,10 @@ class Fingerprint:
         if self.code != other.code:
             return "has another version of this project's code"
         if self.kernels != other.kernels:
+            native = f"{CHOICE}=native on the same kind of processor and " if is_native() else ""
             return (
-                "computes other bits than this machine; "
-                "start it with --preload-nanny pipeline.tuning.preload"
+                "computes other bits than this machine; start it with "
+                f"{native}--preload-nanny pipeline.tuning.preload"
             )
         return None
 

@@ -38,6 +38,11 @@ class Plan(Protocol):
         ...
 
     @property
+    def shuffle_buffer(self) -> int | Literal["all"]:
+        """Images that a trial holds in memory, see `pipeline.nn.streaming`."""
+        ...
+
+    @property
     def parallel(self) -> int:
         """The number of trials that may run at a time."""
         ...
@@ -82,13 +87,20 @@ class SweepPlan:
     space: SpaceSettings
     seed: int
     device: DeviceKind
+    shuffle_buffer: int | Literal["all"] = "all"
 
     @classmethod
     def of(cls, settings: Settings, variant: str, space: str) -> Self:
         """Take a plan from params.yaml. Raises SettingsError where variant and space do not fit."""
         check_space(settings, variant, space)
-        chosen, device = settings.sweep.chosen(space), device_kind(settings)
-        return cls(variant, settings.variant(variant), chosen, settings.seed, device)
+        return cls(
+            variant,
+            settings.variant(variant),
+            settings.sweep.chosen(space),
+            settings.seed,
+            device_kind(settings),
+            settings.shuffle_buffer,
+        )
 
     @property
     def total(self) -> int:
@@ -124,7 +136,8 @@ class SweepPlan:
         pruning = None
         if self.space.pruner != "none":
             pruning = Pruning(self.space.pruner, self.epochs, before)
-        return Job(settings_of(params, self.space, self.base), self.seed, self.device, pruning)
+        settings = settings_of(params, self.space, self.base)
+        return Job(settings, self.seed, self.device, self.shuffle_buffer, pruning)
 
     def label(self, trial: FrozenTrial) -> str:
         """Name a trial by its number."""
@@ -141,6 +154,7 @@ class SweepPlan:
             "space": self.space.model_dump(exclude=left_out),
             "seed": self.seed,
             "device": self.device,
+            "shuffle_buffer": self.shuffle_buffer,
         }
 
 
@@ -153,12 +167,19 @@ class RepeatPlan:
     seed: int
     total: int
     device: DeviceKind
+    shuffle_buffer: int | Literal["all"] = "all"
 
     @classmethod
     def of(cls, settings: Settings, variant: str, total: int) -> Self:
         """Take a plan from params.yaml."""
-        chosen, device = settings.variant(variant), device_kind(settings)
-        return cls(variant, chosen, settings.seed, total, device)
+        return cls(
+            variant,
+            settings.variant(variant),
+            settings.seed,
+            total,
+            device_kind(settings),
+            settings.shuffle_buffer,
+        )
 
     @property
     def parallel(self) -> int:
@@ -180,7 +201,7 @@ class RepeatPlan:
         before: Sequence[FrozenTrial],  # noqa: ARG002  # a repeat looks at no other
     ) -> Job:
         """Give the training with the chosen seed."""
-        return Job(self.settings, params["seed"], self.device)
+        return Job(self.settings, params["seed"], self.device, self.shuffle_buffer)
 
     def label(self, trial: FrozenTrial) -> str:
         """Name a trial by its seed."""
@@ -193,4 +214,5 @@ class RepeatPlan:
             "settings": self.settings.model_dump(),
             "seed": self.seed,
             "device": self.device,
+            "shuffle_buffer": self.shuffle_buffer,
         }

@@ -46,7 +46,9 @@ def run_trials(
         if kept < plan.total:
             if address is not None:
                 report(f"looking for workers at {address}")
-            data = TrialData(training, validation, fingerprint)
+            data = TrialData(
+                training, validation, fingerprint, in_memory=plan.shuffle_buffer == "all"
+            )
             name = f"trial-{digest_of(description)}"
             with open_cluster(address, workers, name, data, processes=processes) as cluster:
                 report(_start(plan, cluster))

@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 from optuna.trial import FrozenTrial
 
-from pipeline.datasets.tables import Examples
+from pipeline.datasets.tables import Examples, StoredExamples
 from pipeline.errors import PipelineError
-from pipeline.nn.backend import find_device
-from pipeline.nn.batches import put_batch
+from pipeline.nn.backend import Device, find_device
+from pipeline.nn.batches import TrainingSet, put_batch
 from pipeline.nn.parallel import Workers
+from pipeline.nn.streaming import training_set
 from pipeline.nn.training import make_network, train
 from pipeline.params import VariantSettings
 from pipeline.tuning.study import Watch
@@ -29,11 +30,16 @@ class Pruning:
 
 @dataclass(frozen=True)
 class Job:
-    """A training to run. pruning: None to let it run to its end."""
+    """A training to run.
+
+    shuffle_buffer: images to hold in memory, if the others stay on disk. pruning: None to let the
+    training run to its end.
+    """
 
     settings: VariantSettings
     seed: int
     device: Literal["cpu", "gpu"]
+    shuffle_buffer: int | Literal["all"] = "all"
     pruning: Pruning | None = None
 
 
@@ -53,8 +59,11 @@ class Outcome:
     rungs: dict[str, Any] = field(default_factory=dict)
 
 
-def run_trial(job: Job, training: Examples, validation: Examples) -> Outcome:
-    """Train on one thread; a failure is an outcome like any other."""
+def run_trial(job: Job, training: Examples | StoredExamples, validation: Examples) -> Outcome:
+    """Train on one thread, as stage train would; a failure is an outcome like any other.
+
+    training: in memory, or in a file for a shuffle_buffer.
+    """
     device = find_device(job.device)
     watch = None
     if job.pruning is not None:
@@ -69,7 +78,7 @@ def run_trial(job: Job, training: Examples, validation: Examples) -> Outcome:
             for report in train(
                 network,
                 job.settings,
-                put_batch(device, part.inputs, part.labels),
+                _training_set(part, job, device),
                 put_batch(device, validation.inputs, validation.labels),
                 rng,
                 workers,
@@ -83,6 +92,13 @@ def run_trial(job: Job, training: Examples, validation: Examples) -> Outcome:
         return Outcome("failed", accuracies, reason=_reason(error))
     rungs = {} if watch is None else watch.rungs
     return Outcome("pruned" if pruned else "complete", accuracies, cost, rungs=rungs)
+
+
+def _training_set(examples: Examples | StoredExamples, job: Job, device: Device) -> TrainingSet:
+    """Put examples on the device, or leave them in their file."""
+    if isinstance(examples, Examples):
+        return put_batch(device, examples.inputs, examples.labels)
+    return training_set(examples, job.shuffle_buffer, device)
 
 
 def _reason(error: Exception) -> str:

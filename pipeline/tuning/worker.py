@@ -10,7 +10,7 @@ from pathlib import Path
 
 from distributed import Worker, WorkerPlugin, get_worker
 
-from pipeline.datasets.tables import Examples, read_examples
+from pipeline.datasets.tables import Examples, StoredExamples, open_examples, read_examples
 from pipeline.errors import ClusterError
 from pipeline.tuning.fingerprint import Fingerprint, own_fingerprint
 from pipeline.tuning.trial import Job, Outcome, run_trial
@@ -19,31 +19,39 @@ from pipeline.tuning.trial import Job, Outcome, run_trial
 class TrialData(WorkerPlugin):
     """The training and the validation part, from the bytes of their Parquet files.
 
-    refusal: why this worker must not run trials, if so. Its results would not be those of the
-    others.
+    in_memory: whether trials hold all training images in memory, or draw from the file. refusal:
+    why this worker must not run trials, if so: its results would not be those of the others.
     """
 
     idempotent = True  # a sweep that is taken up again finds the data where they are
-    training: Examples
+    training: Examples | StoredExamples
     validation: Examples
-    refusal: str | None = None
+    refusal: str | None = "could not read the data"
+    _folder: tempfile.TemporaryDirectory[str]
 
-    def __init__(self, training: bytes, validation: bytes, wanted: Fingerprint) -> None:
+    def __init__(
+        self, training: bytes, validation: bytes, wanted: Fingerprint, *, in_memory: bool
+    ) -> None:
         self._files = {"training": training, "validation": validation}
         self._wanted = wanted
+        self._in_memory = in_memory
 
     async def setup(self, worker: Worker) -> None:
         """Take the examples out of their files, without keeping the worker from its heartbeats."""
         await asyncio.to_thread(self._read, worker.local_directory)
 
+    def teardown(self, worker: Worker) -> None:  # noqa: ARG002  # Dask's interface
+        """Remove the files."""
+        self._folder.cleanup()
+
     def _read(self, scratch: str) -> None:
+        self._folder = tempfile.TemporaryDirectory(dir=scratch)
+        paths = {name: Path(self._folder.name) / f"{name}.parquet" for name in self._files}
+        for name, path in paths.items():
+            path.write_bytes(self._files.pop(name))
+        self.validation = read_examples(paths["validation"])
+        self.training = (read_examples if self._in_memory else open_examples)(paths["training"])
         self.refusal = self._wanted.refusal(own_fingerprint())
-        with tempfile.TemporaryDirectory(dir=scratch) as folder:
-            for name, content in self._files.items():
-                path = Path(folder) / f"{name}.parquet"
-                path.write_bytes(content)
-                setattr(self, name, read_examples(path))
-        self._files.clear()
 
 
 def refusal_of(name: str, dask_worker: Worker) -> str | None:

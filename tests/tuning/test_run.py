@@ -5,7 +5,12 @@ from dataclasses import replace
 import pytest
 from optuna.trial import TrialState
 
-from pipeline.datasets.tables import read_examples
+from pipeline.datasets.tables import open_examples, read_examples
+from pipeline.nn.backend import CPU
+from pipeline.nn.batches import put_batch
+from pipeline.nn.parallel import Workers
+from pipeline.nn.streaming import training_set
+from pipeline.nn.training import make_network, train
 from pipeline.tuning import run, worker
 from pipeline.tuning.plan import RepeatPlan
 from pipeline.tuning.store import outcome_of
@@ -125,6 +130,24 @@ def test_the_data_reach_each_worker_once_however_many_trials_it_runs(sweep, monk
     monkeypatch.setattr(worker, "read_examples", read_and_count)
     sweep(plan_of(trials=8), workers=2)
     assert sorted(read) == ["training.parquet"] * 2 + ["validation.parquet"] * 2
+
+
+@pytest.mark.parametrize("buffer", ["all", 100])
+def test_a_trial_gives_what_the_same_settings_give_in_the_pipeline(sweep, splits, buffer):
+    plan = replace(plan_of({"lr": [0.3]}, sampler="grid", seed=2), shuffle_buffer=buffer)
+    (trial,), _ = sweep(plan)
+    settings = SMALL.model_copy(update={"lr": 0.3})
+    training = open_examples(splits / "train.parquet")
+    held_out = read_examples(splits / "validation.parquet")
+    network, rng = make_network(settings, 10, 2, CPU)
+    with Workers(CPU) as workers:
+        reports = train(
+            network, settings, training_set(training, buffer, CPU),
+            put_batch(CPU, held_out.inputs, held_out.labels), rng, workers,
+        )  # fmt: skip
+        scores = [report.validation for report in reports]
+    assert outcome_of(trial).accuracies == [score.accuracy for score in scores]
+    assert outcome_of(trial).cost == scores[-1].cost
 
 
 def test_repeats_differ_in_their_seed_alone(sweep):
