@@ -6,8 +6,9 @@
 Makes images by shifting real digits by up to 2 pixels each way and adding noise to their strokes,
 sorted by class, the order that would harm a shuffle most. Runs the stages on them, each a process
 of its own, as `dvc repro` does; `train` runs one epoch of mini_batch, once from disk and, up to
-IN_MEMORY images, once from memory. Writes benchmarks/memory.json and benchmarks/memory.png. The
-largest set takes 4 bytes on disk below DIR for each byte of its pixels: 9 GB for 3 million images.
+IN_MEMORY images, once from memory. Writes benchmarks/memory.json, where what was measured for other
+numbers of images stays, and benchmarks/memory.png. The largest set takes 4 bytes on disk below DIR
+for each byte of its pixels: 9 GB for 3 million images.
 """
 
 import pipeline  # noqa: F401, I001  # first: it pins the processor's kernels before NumPy loads
@@ -85,7 +86,8 @@ def write_params(project: Path, buffer: int | str) -> None:
 def run_stage(project: Path, *command: str) -> dict[str, float]:
     """Run a stage in `project` and give its peak memory in MiB and its seconds.
 
-    The kernel counts a child's memory from the fork on, so this process must stay smaller.
+    Processor time hardly depends on what else runs; seconds by the clock do. The kernel counts a
+    child's memory from the fork on, so this process must stay smaller.
     """
     start = time.perf_counter()
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -99,6 +101,7 @@ def run_stage(project: Path, *command: str) -> dict[str, float]:
     return {
         "peak_mib": round(usage.ru_maxrss * UNIT / 2**20),
         "seconds": round(time.perf_counter() - start, 1),
+        "processor_seconds": round(usage.ru_utime + usage.ru_stime, 1),
     }
 
 
@@ -147,18 +150,21 @@ def epoch_seconds(project: Path, repeats: int, out: Path) -> None:
         "memory": training_set(examples, "all", CPU),
         "disk": training_set(examples, BUFFER, CPU),
     }
-    times: dict[str, list[float]] = {name: [] for name in sets}
+    clocks = {"seconds": time.perf_counter, "processor_seconds": time.process_time}
+    times: dict[tuple[str, str], list[float]] = {
+        (name, clock): [] for name in sets for clock in clocks
+    }
     with Workers(CPU) as workers:
         for _ in range(repeats):
             for name, training in sets.items():
                 network, rng = make_network(settings, 10, 0, CPU)
-                start = time.perf_counter()
+                starts = {clock: read() for clock, read in clocks.items()}
                 list(train(network, settings, training, validation, rng, workers))
-                times[name].append(time.perf_counter() - start)
+                for clock, read in clocks.items():
+                    times[name, clock].append(read() - starts[clock])
     speed: dict[str, Any] = {"images": len(examples), "repeats": repeats}
-    speed |= {f"{name}_seconds": round(statistics.median(each), 2) for name, each in times.items()}
-    ratios = [disk / memory for memory, disk in zip(times["memory"], times["disk"], strict=True)]
-    speed["disk_over_memory"] = round(statistics.median(ratios), 2)
+    for (name, clock), each in times.items():
+        speed[f"{name}_{clock}"] = round(statistics.median(each), 2)
     out.write_text(json.dumps(speed))
 
 
@@ -169,7 +175,7 @@ def draw(runs: list[dict[str, Any]], path: Path) -> None:
     from pipeline.figures.style import SERIES, save_png, style
 
     with style():
-        figure = Figure(figsize=(7, 4), layout="constrained")
+        figure = Figure(figsize=(8, 4), layout="constrained")
         axes = figure.subplots()
         for colour, stage in zip(SERIES, dict.fromkeys(run["stage"] for run in runs), strict=False):
             points = [(run["images"], run["peak_mib"]) for run in runs if run["stage"] == stage]
@@ -185,7 +191,7 @@ def draw(runs: list[dict[str, Any]], path: Path) -> None:
         axes.set_xticks(counts := sorted({run["images"] for run in runs}), minor=False)
         axes.set_xticklabels(f"{count:,}" for count in counts)
         axes.minorticks_off()
-        axes.legend()
+        figure.legend(loc="outside right center")
         save_png(figure, path)
 
 
@@ -211,25 +217,26 @@ def in_process_of_its_own(function: Any, *arguments: Any) -> None:
 @click.option("--out", default=ROOT / "benchmarks", type=click.Path(path_type=Path))
 def main(counts: tuple[int, ...], folder: Path | None, repeats: int, out: Path) -> None:
     """Measure each stage on each number of images."""
-    runs: list[dict[str, Any]] = []
-    epochs: list[dict[str, Any]] = []
+    path = out / "memory.json"
+    measured = json.loads(path.read_text()) if path.exists() else {"stages": [], "epochs": []}
     for count in sorted(counts):
         with tempfile.TemporaryDirectory(dir=folder) as name:
             project = Path(name)
-            runs += measure(project, count)
+            runs = measure(project, count)
+            epochs = []
             if repeats and count <= IN_MEMORY:
                 in_process_of_its_own(epoch_seconds, project, repeats, project / "epoch.json")
-                epochs.append(json.loads((project / "epoch.json").read_text()))
+                epochs.append({"made": count} | json.loads((project / "epoch.json").read_text()))
                 print(epochs[-1], flush=True)
-        result = {
+        others = [run for run in measured["stages"] if run["images"] != count]
+        measured = {
             "variant": VARIANT,
             "shuffle_buffer": BUFFER,
-            "seconds": "wall clock, indicative where other work ran beside",
-            "stages": runs,
-            "epochs": epochs,
+            "stages": sorted(others + runs, key=lambda run: run["images"]),
+            "epochs": [epoch for epoch in measured["epochs"] if epoch["made"] != count] + epochs,
         }
-        (out / "memory.json").write_text(json.dumps(result, indent=2) + "\n")
-        in_process_of_its_own(draw, runs, out / "memory.png")
+        path.write_text(json.dumps(measured, indent=2) + "\n")
+        in_process_of_its_own(draw, measured["stages"], out / "memory.png")
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ class Normalization:
 def fit_normalization(
     images: NDArray[np.uint8], method: Literal["scale", "standardize"]
 ) -> Normalization:
-    """Take the statistics from the training images. Raises DataError likewise."""
+    """Take the statistics from training images in memory, as `fit_normalization_to_blocks` does."""
     return fit_normalization_to_blocks([LabelledImages(images, np.empty(0, np.uint8))], method)
 
 
