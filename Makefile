@@ -3,9 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all setup report test slow bench lint format lock
+.PHONY: all setup mend report test slow bench lint format lock
 
-all: setup
+all: setup mend
 	dvc repro
 	@echo
 	@python -m pipeline results
@@ -15,7 +15,7 @@ all: setup
 	@echo "  python -m pipeline predict models/two_hidden.npz --index 7"
 	@echo "  dvc exp run -S lr=0.055"
 
-report: setup
+report: setup mend
 	dvc repro report
 	@python -m webbrowser -t "file://$(CURDIR)/report/index.html" >/dev/null 2>&1 || true
 	@echo "The report: file://$(CURDIR)/report/index.html"
@@ -30,6 +30,16 @@ setup: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
+
+# DVC writes two files of its own in place, and a kill in that moment leaves one that it refuses to
+# read. Without them it can go on; what is no longer in dvc.lock runs again. Nothing else is touched.
+mend:
+	@[ -s .dvc/tmp/rwlock ] || rm -f .dvc/tmp/rwlock
+	@dvc stage list >/dev/null 2>&1 || { \
+		mv dvc.lock dvc.lock.tmp; \
+		if dvc stage list >/dev/null 2>&1; then \
+			rm dvc.lock.tmp; echo "dvc.lock was cut short and is made anew"; \
+		else mv dvc.lock.tmp dvc.lock; fi; }
 
 test: setup
 	pytest -n 2 --dist loadgroup

@@ -1,22 +1,34 @@
 """A small copy of the project to break, and what all breakages are measured by."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from tests.conftest import copy_project
+from tests.conftest import ROOT, copy_project
 
 VARIANTS = ("tiny", "two_hidden")
 EPOCHS = {"tiny": 150, "two_hidden": 3}
 OUTPUTS = ("data", "models", "metrics", "plots", "report", "dvc.lock")
 
 
-def make_project(folder: Path) -> Path:
-    """Copy the project with two variants, which train shortly and keep checkpoints often."""
+def make_project(folder: Path, lock: bytes | None = None) -> Path:
+    """Copy the project with two variants, which train shortly and keep checkpoints often.
+
+    lock: a dvc.lock to start with, as the project's own is committed. DVC takes independent stages
+    in any order and keeps the order of those it finds; the digests are made wrong, so that every
+    stage runs.
+    """
     copy_project(folder)
+    for part in ("data", "models", "metrics", "plots"):
+        shutil.copy(ROOT / part / ".gitignore", folder / part / ".gitignore")
+    if lock is not None:
+        stale = re.sub(rb"md5: [0-9a-f]{32}", b"md5: " + b"0" * 32, lock)
+        (folder / "dvc.lock").write_bytes(stale)
     yaml = YAML()
     settings = yaml.load(folder / "params.yaml")
     settings["variants"] = {name: settings["variants"][name] for name in VARIANTS}
