@@ -32,10 +32,11 @@ setup: .venv/installed
 	touch $@
 
 # DVC writes two files of its own in place, and a kill in that moment leaves one that it refuses to
-# read. Without them it can go on; what is no longer in dvc.lock runs again. Nothing else is touched.
+# read. Without them it can go on; what is no longer in dvc.lock runs again. Nothing else is touched,
+# and not a dvc.lock with a merge's conflicts.
 mend:
 	@[ -s .dvc/tmp/rwlock ] || rm -f .dvc/tmp/rwlock
-	@dvc stage list >/dev/null 2>&1 || { \
+	@dvc stage list >/dev/null 2>&1 || grep -q '^<<<<<<<' dvc.lock || { \
 		mv dvc.lock dvc.lock.tmp; \
 		if dvc stage list >/dev/null 2>&1; then \
 			rm dvc.lock.tmp; echo "dvc.lock was cut short and is made anew"; \
