@@ -228,12 +228,13 @@ def main(counts: tuple[int, ...], folder: Path | None, repeats: int, out: Path) 
                 in_process_of_its_own(epoch_seconds, project, repeats, project / "epoch.json")
                 epochs.append({"made": count} | json.loads((project / "epoch.json").read_text()))
                 print(epochs[-1], flush=True)
-        others = [run for run in measured["stages"] if run["images"] != count]
+        runs += [run for run in measured["stages"] if run["images"] != count]
+        epochs += [epoch for epoch in measured["epochs"] if epoch["made"] != count]
         measured = {
             "variant": VARIANT,
             "shuffle_buffer": BUFFER,
-            "stages": sorted(others + runs, key=lambda run: run["images"]),
-            "epochs": [epoch for epoch in measured["epochs"] if epoch["made"] != count] + epochs,
+            "stages": sorted(runs, key=lambda run: run["images"]),
+            "epochs": sorted(epochs, key=lambda epoch: epoch["made"]),
         }
         path.write_text(json.dumps(measured, indent=2) + "\n")
         in_process_of_its_own(draw, measured["stages"], out / "memory.png")
