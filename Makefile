@@ -3,6 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
+# DVC asks for the user's name and home, which a bare number, as in a container, does not have.
+export LOGNAME ?= $(shell id -un 2>/dev/null || id -u)
+export HOME ?= $(shell $(PYTHON) -c 'from pathlib import Path; print(Path.home())' 2>/dev/null \
+	|| echo $(CURDIR)/.dvc/tmp)
+
 .PHONY: all setup mend report test slow bench lint format lock
 
 all: setup mend

@@ -7,10 +7,12 @@ not leave a stage behind that writes into the next one's results.
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from typing import Any, NoReturn
 
 import click
@@ -31,6 +33,8 @@ class Command(click.Command):
         """Run the command."""
         if "DVC_STAGE" in os.environ:  # DVC sets it for what it runs
             threading.Thread(target=_end_with_parent, daemon=True).start()
+        if isinstance(sys.stdout, TextIOWrapper):  # a name may have letters that a terminal lacks
+            sys.stdout.reconfigure(errors="replace")
         try:
             with _told_to_end():
                 return super().invoke(ctx)

@@ -51,7 +51,7 @@ def full_data() -> Path:
 
 def copy_project(folder: Path) -> Path:
     """Copy the project's files without anything that a run produced, and no git."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for name in ("pipeline", "stages"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(
