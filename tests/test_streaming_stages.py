@@ -92,7 +92,7 @@ def refused(folder, stage, variant):
 def test_a_full_batch_that_the_buffer_cannot_hold_is_one_line(folder):
     set_params(folder, shuffle_buffer=1000)
     line = refused(folder, train_stage, "full_batch")
-    assert "batch_size must be at most shuffle_buffer, 1000, got 3000" in line
+    assert "batch_size must be at most shuffle_buffer, 1000, got all 3000 images" in line
 
 
 @pytest.mark.parametrize("buffer", ["all", 600])

@@ -52,8 +52,9 @@ class StreamedExamples:
         """
         buffer = min(self.buffer, len(self))
         if min(size, len(self)) > buffer:
+            wanted = f"all {size} images" if size == len(self) else size
             raise SettingsError(
-                f"batch_size must be at most shuffle_buffer, {self.buffer}, got {size}; "
+                f"batch_size must be at most shuffle_buffer, {self.buffer}, got {wanted}; "
                 "shuffle_buffer: all holds all images in memory"
             )
         inputs = np.empty((buffer + PIECE, PIXELS), np.float32)
