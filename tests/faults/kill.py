@@ -62,14 +62,16 @@ class Repro:
         )  # fmt: skip
         self.lines: list[str] = []
         self._said: SimpleQueue[str | None] = SimpleQueue()
-        Thread(target=self._listen, daemon=True).start()
+        self._listener = Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def _listen(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line)
-            if line.startswith("Running stage "):
-                self._said.put(line.split("'")[1])
+        with self.process.stdout as told:
+            for line in told:
+                self.lines.append(line)
+                if line.startswith("Running stage "):
+                    self._said.put(line.split("'")[1])
         self._said.put(None)
 
     def next_stage(self, timeout: float = 1800) -> str | None:
@@ -92,6 +94,12 @@ class Repro:
             self.process.send_signal(number)
         self.process.wait(timeout=600)
         return running
+
+    def end(self) -> int:
+        """Wait for the end and for the last of what it said; give the exit code."""
+        code = self.process.wait(timeout=1800)
+        self._listener.join(timeout=60)
+        return code
 
     @property
     def said(self) -> str:
@@ -121,7 +129,7 @@ def undisturbed(folder: Path) -> tuple[dict[str, bytes], dict[str, float]]:
         following = repro.next_stage()
         times[stage] = time.monotonic() - start
         stage = following
-    assert repro.process.wait() == 0, repro.said
+    assert repro.end() == 0, repro.said
     return content(folder), times
 
 
@@ -130,7 +138,7 @@ def ended_well(repro: Repro, folder: Path, tally: Tally) -> bool:
 
     That is where DVC was killed while it wrote a file of its own.
     """
-    repro.process.wait()
+    repro.end()
     refused = re.search(r"^ERROR.*(dvc.lock|RWLock-file)|^'\./dvc.lock'", repro.said, re.M)
     if not repro.process.returncode or not refused:
         return not repro.process.returncode
@@ -183,7 +191,7 @@ def one_round(
         mended = tally.mended
         if ended_well(last, folder, tally) and tally.mended > mended:
             last = Repro(folder)
-        if last.process.wait():
+        if last.end():
             trouble = f"the last dvc repro failed:\n{last.said}"
         tally.resumed += "goes on after epoch" in last.said
     if trouble is None:
