@@ -1,5 +1,6 @@
 """Where a dataset can come from: a package, Kaggle, an https mirror, or the user's own path."""
 
+import errno
 import hashlib
 import lzma
 import os
@@ -50,7 +51,7 @@ def fetch(
 
     Sources are tried in order; `report` is told why the next one is tried. A source whose files
     cannot be read has failed too. Gives the source that was used. Raises DownloadError, naming
-    every source and its reason, if none works.
+    every source and its reason, if none works; OSError where it is `folder` that has no room.
     """
     failures = []
     for source in sources:
@@ -58,6 +59,9 @@ def fetch(
             _fetch_one(source, folder, checksums, retries, report)
             check_raw(folder)
         except (DataError, OSError) as error:
+            full = _full_disk(error)
+            if full is not None:  # another source would not find more room
+                raise OSError(full.errno, full.strerror) from error
             reason = in_one_line(error).replace(f"{folder}/", "")
             failures.append(f"{source}: {reason}")
             if len(failures) < len(sources):
@@ -67,6 +71,15 @@ def fetch(
         else:
             return source
     raise DownloadError("no source works: " + "; ".join(failures))
+
+
+def _full_disk(error: BaseException | None) -> OSError | None:
+    """Find the error of a full disk among the causes of another."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _fetch_one(

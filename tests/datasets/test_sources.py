@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import zipfile
 
@@ -6,7 +7,9 @@ import pytest
 
 from pipeline.datasets.idx import read_idx_images, read_idx_labels
 from pipeline.datasets.raw import read_raw
-from pipeline.errors import DownloadError
+from pipeline.datasets.sources import fetch
+from pipeline.errors import DataError, DownloadError, PipelineError
+from pipeline.files import whole_folder
 from tests.datasets.fetching import fetch_from
 from tests.datasets.layouts import (
     content_of,
@@ -249,3 +252,16 @@ def test_a_file_or_folder_without_digits_is_refused_with_what_there_is(tmp_path,
     with refused(archive, "no training set", "notes.txt", error=DownloadError):
         fetch_from(archive, into=raw)
     assert list(raw.iterdir()) == []
+
+
+def test_a_full_disk_is_not_taken_for_a_source_that_does_not_work(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise DataError("some archive") from OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pipeline.datasets.sources.write_idx", refuse)
+    told = []
+    with pytest.raises(PipelineError) as refused, whole_folder(tmp_path / "raw") as folder:
+        fetch(("embedded", "embedded"), folder, checksums={}, report=told.append)
+    assert str(refused.value) == f"{tmp_path / 'raw'} cannot be written: No space left on device"
+    assert told == []
+    assert list(tmp_path.iterdir()) == []
