@@ -63,10 +63,11 @@ def history_figure(table: pd.DataFrame, title: str) -> Figure:
             if len(rows):
                 label = f"{state}, {len(rows)}"
                 _draw_points(ax, rows, "trial", bottom, marker, colour, label)
-        ax.plot(
-            table["trial"][failed], [bottom] * failed.sum(), "x", color=RED, clip_on=False,
-            label=f"failed, {failed.sum()}" if failed.any() else None,
-        )  # fmt: skip
+        if failed.any():
+            ax.plot(
+                table["trial"][failed], [bottom] * failed.sum(), "x", color=RED, clip_on=False,
+                label=f"failed, {failed.sum()}",
+            )  # fmt: skip
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set(xlabel="trial", ylabel="validation accuracy", title=title)
         figure.legend(loc="outside right upper")
@@ -167,7 +168,7 @@ def _draw_points(
     if far.any():
         ax.plot(
             rows[x][far], [bottom] * far.sum(), "v", color=colour, fillstyle="none", clip_on=False,
-            label=f"at most {rows['validation_accuracy'][far].max():.1%}, {far.sum()}",
+            label=f"{far.sum()} at {rows['validation_accuracy'][far].max():.1%} or less",
         )  # fmt: skip
 
 

@@ -14,6 +14,8 @@ from pipeline.tuning.plan import SweepPlan
 from pipeline.tuning.space import assignments, settings_of
 from pipeline.tuning.store import STATES, outcome_of
 
+DIGITS = 6
+"""Decimals kept of the best trial's results, as in the metrics of `pipeline.evaluation`."""
 NAMES = {state: name for name, state in STATES.items()}
 
 
@@ -32,13 +34,14 @@ def best_trial(trials: Sequence[FrozenTrial]) -> FrozenTrial:
 def summary(plan: SweepPlan, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
     """Give the best trial, its settings and accuracy, and how many trials ended how."""
     best = best_trial(trials)
+    outcome = outcome_of(best)
     states = Counter(NAMES[trial.state] for trial in trials)
     settings = settings_of(best.params, plan.space, plan.base).model_dump()
     return {
         "variant": plan.variant,
         "best_trial": best.number,
-        "validation_accuracy": best.value,
-        "validation_cost": outcome_of(best).cost,
+        "validation_accuracy": round(outcome.accuracies[-1], DIGITS),
+        "validation_cost": None if outcome.cost is None else round(outcome.cost, DIGITS),
         "settings": {name: settings[name] for name in plan.space.settings},
         "trials": {name: states[name] for name in STATES},
     }

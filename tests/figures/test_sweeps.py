@@ -60,7 +60,7 @@ def test_the_history_shows_every_trial_once_and_the_best_so_far(figures):
     (best,) = lines(ax, "best so far")
     ended = table[table["state"] == "complete"]["validation_accuracy"]
     np.testing.assert_array_equal(best.get_ydata(), np.maximum.accumulate(ended))
-    (far,) = lines(ax, "at most 20.0%, 2")
+    (far,) = lines(ax, "2 at 20.0% or less")
     assert list(far.get_xdata()) == [0, 1]
     assert set(far.get_ydata()) == {ax.get_ylim()[0]}
     assert list(lines(ax, "failed, 2")[0].get_xdata()) == [27, 29]
