@@ -13,8 +13,24 @@ import optuna
 from pipeline.processor import CHOICE, is_native
 
 PACKAGE = Path(__file__).resolve().parent.parent
-CODE = ("datasets", "nn", "tuning", "params.py", "processor.py")
-"""What a trial runs, in `pipeline`."""
+CODE = (
+    "datasets/images.py",
+    "datasets/parquet.py",
+    "datasets/splitting.py",
+    "datasets/tables.py",
+    "errors.py",
+    "files.py",
+    "nn",
+    "params.py",
+    "processor.py",
+    "tuning/fingerprint.py",
+    "tuning/plan.py",
+    "tuning/space.py",
+    "tuning/study.py",
+    "tuning/trial.py",
+    "tuning/worker.py",
+)
+"""What chooses trials and runs them, in `pipeline`."""
 
 
 @dataclass(frozen=True)
