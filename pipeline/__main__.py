@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.command import Command
 from pipeline.datasets.tables import Examples, open_examples, read_examples
-from pipeline.errors import DataError, SettingsError
+from pipeline.errors import DataError, SettingsError, printable
 from pipeline.files import read_json
 from pipeline.nn.backend import CPU, Array, find_device
 from pipeline.nn.batches import put_batch
@@ -46,7 +46,7 @@ def predict(model: Path, images: tuple[Path, ...], index: int | None) -> None:
     if index is not None:
         test = _example(loaded, index)
         _show(loaded, f"test image {index}", test.inputs)
-        click.echo(f"true label: {loaded.class_names[test.labels[0]]}")
+        click.echo(f"true label: {printable(loaded.class_names[test.labels[0]])}")
     for path in images:
         _show(loaded, str(path), loaded.normalization.apply(read_picture(path)[np.newaxis]))
 
@@ -77,10 +77,11 @@ def explain(
         from pipeline.figures.passes import passes_figures
         from pipeline.figures.style import save_png
 
-        figures = passes_figures(inspection, loaded, f"{loaded.variant}, {Path(title).name}")
+        heading = printable(f"{loaded.variant}, {Path(title).name}")
+        figures = passes_figures(inspection, loaded, heading)
         for name, figure in figures.items():
             save_png(figure, folder / f"{name}.png")
-            click.echo(f"saved {folder / name}.png")
+            click.echo(printable(f"saved {folder / name}.png"))
 
 
 @main.command("try", cls=Command)
@@ -176,7 +177,7 @@ def _predicted(model: Model, inputs: Array) -> int:
 
 
 def _print_inspection(model: Model, inspection: Inspection, title: str, *, labelled: bool) -> None:
-    click.echo(f"{title}: cost {inspection.cost:.6g}")
+    click.echo(f"{printable(title)}: cost {inspection.cost:.6g}")
     for number, layer in enumerate(inspection.layers, start=1):
         click.echo(f"\nlayer {number}, {layer.activation_name}")
         for name, values in (
@@ -190,18 +191,18 @@ def _print_inspection(model: Model, inspection: Inspection, title: str, *, label
             norm = float((values**2).sum() ** 0.5)
             click.echo(f"{name} ({shape}, norm {norm:.4g})")
             click.echo(np.array2string(values, precision=4, threshold=40, max_line_width=96))
-    click.echo(f"\npredicted: {model.class_names[inspection.predicted]}")
+    click.echo(f"\npredicted: {printable(model.class_names[inspection.predicted])}")
     true = model.class_names[inspection.label] if labelled else "not given; taken as predicted"
-    click.echo(f"true label: {true}")
+    click.echo(f"true label: {printable(true)}")
 
 
 def _show(model: Model, title: str, inputs: np.ndarray) -> None:
     with Workers(CPU) as workers:
         (probabilities,) = predict_probabilities(model, inputs, workers)
-    label = model.class_names[probabilities.argmax()]
-    click.echo(f"{title}: {label}")
-    width = max(map(len, model.class_names))
-    for name, probability in zip(model.class_names, probabilities, strict=True):
+    names = [printable(name) for name in model.class_names]
+    click.echo(f"{printable(title)}: {names[probabilities.argmax()]}")
+    width = max(map(len, names))
+    for name, probability in zip(names, probabilities, strict=True):
         bar = "#" * round(40 * float(probability))
         click.echo(f"  {name:{width}} {probability:7.2%} {bar}".rstrip())
 

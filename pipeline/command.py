@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import click
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, printable
 
 _PARENT = os.getppid()
 """Asked early, while whoever started this process is most likely still there."""
@@ -27,7 +27,7 @@ _PATIENCE = 0.2
 
 
 class Command(click.Command):
-    """A click command that shows the project's own errors without a traceback."""
+    """A click command that shows a user's mistakes, and a full memory, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -39,7 +39,20 @@ class Command(click.Command):
             with _told_to_end():
                 return super().invoke(ctx)
         except PipelineError as error:
-            raise click.ClickException(" ".join(str(error).split())) from error
+            raise click.ClickException(str(error)) from error
+        except MemoryError as error:
+            reason = printable(str(error)) or "it is full"
+            raise click.ClickException(f"there is too little memory: {reason}") from error
+
+
+variant_argument = click.argument(
+    "variant",
+    # DVC gives a stage's command to a shell. A name written into it would be the shell's to read,
+    # so the command names no variant: DVC_STAGE is `train@NAME`, and no shell looks into it.
+    envvar="DVC_STAGE",
+    callback=lambda _, __, value: value.rpartition("@")[2],
+)
+"""Takes VARIANT from the command line or, when DVC runs the stage, from the stage's own name."""
 
 
 def _end_with_parent() -> None:
@@ -64,4 +77,4 @@ def _told_to_end() -> Iterator[None]:
 
 def warn(message: str) -> None:
     """Show a warning, in one line, on the standard error."""
-    click.echo(f"Warning: {message}", err=True)
+    click.echo(f"Warning: {printable(message)}", err=True)

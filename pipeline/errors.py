@@ -1,8 +1,25 @@
 """Mistakes a user can make and mend; a command shows each as one line and exits with code 1."""
 
+LONGEST = 2000
+"""Signs of a message at the most: a line to read, whatever was in the file it speaks of."""
+
+
+def printable(text: str) -> str:
+    """Write what a terminal would obey or cannot show with a backslash, as Python does.
+
+    So a name in a message stays a name, and a message one line.
+    """
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+    )
+
 
 class PipelineError(Exception):
-    """Base of every error whose message is written for the user."""
+    """Base of every error whose message is written for the user, in one line."""
+
+    def __init__(self, message: str) -> None:
+        line = printable(message)
+        super().__init__(line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}...")
 
 
 class SettingsError(PipelineError):

@@ -6,6 +6,7 @@ import click
 
 from pipeline.command import Command, warn
 from pipeline.datasets.sources import fetch
+from pipeline.errors import printable
 from pipeline.files import whole_folder
 from pipeline.params import read_params
 
@@ -19,7 +20,7 @@ def main() -> None:
     dataset = settings.chosen_dataset
     with whole_folder(RAW) as folder:
         source = fetch(dataset.source, folder, checksums=dataset.checksums, report=warn)
-    click.echo(f"{settings.dataset} from {source}")
+    click.echo(f"{settings.dataset} from {printable(source)}")
 
 
 if __name__ == "__main__":

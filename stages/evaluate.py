@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.command import Command
+from pipeline.command import Command, variant_argument
 from pipeline.datasets.tables import open_examples, read_examples
 from pipeline.evaluation import evaluate
 from pipeline.files import all_or_none, write_json, write_table
@@ -20,7 +20,7 @@ PREDICTIONS = Path("plots/predictions")
 
 
 @click.command(cls=Command)
-@click.argument("variant")
+@variant_argument
 def main(variant: str) -> None:
     """Measure VARIANT on the training, validation and test images."""
     settings = read_params()

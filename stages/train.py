@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 import pandas as pd
 
-from pipeline.command import Command, warn
+from pipeline.command import Command, variant_argument, warn
 from pipeline.datasets.tables import open_examples, read_examples
 from pipeline.errors import TrainingError
 from pipeline.files import all_or_none, write_table
@@ -27,7 +27,7 @@ NORMS = Path("plots/norms")
 
 
 @click.command(cls=Command)
-@click.argument("variant")
+@variant_argument
 def main(variant: str) -> None:
     """Train VARIANT of params.yaml."""
     settings = read_params()

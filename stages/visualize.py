@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from pipeline.command import Command
+from pipeline.command import Command, variant_argument
 from pipeline.datasets.tables import read_examples
 from pipeline.figures.gallery import variant_figures
 from pipeline.figures.style import save_png
@@ -20,7 +20,7 @@ PLOTS = Path("plots")
 
 
 @click.command(cls=Command)
-@click.argument("variant")
+@variant_argument
 def main(variant: str) -> None:
     """Draw what VARIANT is, what it does to an image, and how good it is."""
     settings = read_params()

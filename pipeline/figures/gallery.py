@@ -10,6 +10,7 @@ from pipeline.figures.curves import curve_figure, norms_figure
 from pipeline.figures.passes import passes_figures
 from pipeline.figures.predictions import most_confident_mistakes, predictions_figure
 from pipeline.figures.quality import calibration_figure, confusion_figure, quality_figure
+from pipeline.figures.style import literal
 from pipeline.nn.backend import Array
 from pipeline.nn.inspection import inspect
 from pipeline.nn.model_file import Model
@@ -56,11 +57,12 @@ def prediction_figures(
     model: Model, test: Examples, probabilities: Array, rng: np.random.Generator
 ) -> dict[str, Figure]:
     """Draw random test images and the most confident mistakes."""
+    classes = tuple(map(literal, model.class_names))
 
     def draw(rows: Array, columns: int, title: str) -> Figure:
         return predictions_figure(
             test.inputs[rows], test.labels[rows], probabilities[rows],
-            model.normalization, model.class_names, columns, f"{model.variant}: {title}",
+            model.normalization, classes, columns, f"{model.variant}: {title}",
         )  # fmt: skip
 
     order = rng.permutation(len(test))
@@ -76,7 +78,7 @@ def quality_figures(model: Model, test: Examples, probabilities: Array) -> dict[
     """Draw the confusion matrix, precision and recall, and calibration."""
     predicted = probabilities.argmax(axis=1)
     confidence, right = probabilities.max(axis=1), predicted == test.labels
-    name, classes = model.variant, model.class_names
+    name, classes = model.variant, tuple(map(literal, model.class_names))
     return {
         "confusion": confusion_figure(test.labels, predicted, classes, name),
         "quality": quality_figure(test.labels, predicted, classes, name),

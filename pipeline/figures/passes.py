@@ -7,7 +7,7 @@ from matplotlib.gridspec import SubplotSpec
 
 from pipeline.datasets.images import HEIGHT, WIDTH
 from pipeline.datasets.splitting import Normalization
-from pipeline.figures.style import BLUE, GREEN, INK, ORANGE, PALE, RED, SIGNED, style
+from pipeline.figures.style import BLUE, GREEN, INK, ORANGE, PALE, RED, SIGNED, literal, style
 from pipeline.nn.backend import Array
 from pipeline.nn.inspection import Inspection, LayerInspection
 from pipeline.nn.model_file import Model
@@ -159,7 +159,8 @@ def update_figure(inspection: Inspection, title: str) -> Figure:
 
 def passes_figures(inspection: Inspection, model: Model, title: str) -> dict[str, Figure]:
     """Draw forward pass, backward pass and update, by the names that their files have."""
-    classes, normalization = model.class_names, model.normalization
+    classes, normalization = tuple(map(literal, model.class_names)), model.normalization
+    title = literal(title)
     return {
         "forward": forward_figure(inspection, classes, normalization, f"{title}: forward pass"),
         "backward": backward_figure(inspection, classes, normalization, f"{title}: backward pass"),

@@ -56,6 +56,11 @@ _STYLE: dict[str, Any] = {
 }
 
 
+def literal(name: str) -> str:
+    """Give a name as matplotlib needs it to show it as it is: between two $ it sees a formula."""
+    return name.replace("$", r"\$")
+
+
 @contextmanager
 def style() -> Iterator[None]:
     """Apply the look to what is drawn inside the block."""

@@ -1,0 +1,186 @@
+"""A name is a name: what a user writes into a setting or calls a file is never run or obeyed."""
+
+import ast
+import os
+import subprocess
+
+import pytest
+from click.testing import CliRunner
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+from ruamel.yaml import YAML
+
+from pipeline.__main__ import main
+from pipeline.datasets.splitting import Normalization
+from pipeline.figures.style import literal
+from pipeline.nn.backend import CPU
+from pipeline.nn.model_file import Model, save_model
+from pipeline.nn.training import make_network
+from pipeline.params import VariantSettings
+from stages.evaluate import main as evaluate
+from stages.train import main as train
+from tests.conftest import ROOT
+from tests.test_structure import MODULES, stage_definitions
+
+HOSTILE = [
+    "a; touch pwned",
+    "'; touch pwned '",
+    '"; touch pwned "',
+    "$(touch pwned)",
+    "`touch pwned`",
+    "a\ntouch pwned\n",
+    "| touch pwned",
+    "& touch pwned &",
+    "a > pwned",
+    "--help",
+    "${seed}",
+]
+CONFUSING = ["*", "..", "../../pwned", "a@tiny", "\\${seed}", ""]
+"""Names at which DVC itself stops, with an error of its own."""
+
+
+def with_variants(project, names):
+    """Let params.yaml hold variants of these names alone, and let DVC do without git."""
+    yaml = YAML()
+    params = yaml.load(project / "params.yaml")
+    params["variants"] = {name: dict(params["variants"]["tiny"]) for name in names}
+    yaml.dump(params, project / "params.yaml")
+    (project / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
+    for part in ("train", "validation", "test"):
+        (project / "data/splits").mkdir(exist_ok=True)
+        (project / f"data/splits/{part}.parquet").write_text("not looked at")
+
+
+def dvc(project, *arguments, **environment):
+    return subprocess.run(
+        ["dvc", *arguments], cwd=project, env=os.environ | environment,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def pwned(project):
+    return [path for path in project.rglob("*pwned*") if "tmp" not in path.parts]
+
+
+def test_dvc_runs_no_part_of_a_variants_name(project):
+    with_variants(project, HOSTILE[:1])
+    done = dvc(project, "repro", "--single-item", "train")
+    assert f"Running stage 'train@{HOSTILE[0]}':" in done.stdout
+    assert "must be a name of letters, digits, '_' and '-'" in done.stderr
+    assert pwned(project) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
+def test_dvc_runs_no_part_of_any_name_in_any_shell(project, shell):
+    with_variants(project, HOSTILE)
+    done = dvc(project, "repro", "--single-item", "--keep-going", "train", SHELL=shell)
+    for name in HOSTILE:
+        assert f"Running stage 'train@{name}':" in done.stdout
+    assert pwned(project) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CONFUSING)
+def test_dvc_stops_at_a_name_that_confuses_it(project, name):
+    with_variants(project, [name])
+    assert dvc(project, "repro", "--single-item", "train").returncode != 0
+    assert pwned(project) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [r"x|touch pwned", r"x$\(touch pwned\)", r"\'\; touch pwned \'"])
+def test_an_experiment_runs_no_part_of_a_name_on_its_command_line(project, name):
+    settings = "{hidden: [3], lr: 0.1, batch_size: 64, epochs: 1}"
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
+        subprocess.run([*git, *command], cwd=project, check=True)
+    done = dvc(project, "exp", "run", "train", "-s", "-S", f"+variants={{{name}: {settings}}}")
+    assert done.returncode != 0
+    assert pwned(project) == []
+
+
+def test_no_command_of_dvc_yaml_is_made_from_settings():
+    for stage, definition in stage_definitions().items():
+        assert definition["cmd"] == f"python -m stages.{stage}"
+
+
+@pytest.mark.parametrize("stage", [train, evaluate], ids=["train", "evaluate"])
+@pytest.mark.parametrize(
+    ("arguments", "environment", "variant"),
+    [
+        ([], {"DVC_STAGE": "train@nobody"}, "nobody"),
+        ([], {"DVC_STAGE": "../a@b/dvc.yaml:train@nobody"}, "nobody"),
+        (["nobody"], {"DVC_STAGE": "train@tiny"}, "nobody"),
+        (["nobody"], {}, "nobody"),
+    ],
+)
+def test_a_stage_takes_its_variant_from_the_command_line_or_from_dvc(
+    project, monkeypatch, stage, arguments, environment, variant
+):
+    monkeypatch.chdir(project)
+    result = CliRunner().invoke(stage, arguments, env=environment)
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: variant must be one of full_batch, ")
+    assert result.output.endswith(f"two_hidden, got {variant}\n")
+
+
+# ruff's rules S102, S301, S307, S506, S602, S604 and S605 hold most of this; NumPy's pickles, and
+# names that are only handed on, they do not see.
+FORBIDDEN_NAMES = {
+    "eval", "exec", "compile", "__import__", "system", "popen", "getoutput", "getstatusoutput",
+    "pickle", "read_pickle", "dill", "joblib", "shelve", "marshal", "load_all", "unsafe_load",
+    "full_load",
+}  # fmt: skip
+FORBIDDEN_OPTIONS = {"shell": True, "allow_pickle": True}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_code_evaluates_unpickles_and_hands_to_a_shell_nothing(module):
+    for node in ast.walk(ast.parse((ROOT / module).read_text())):
+        names = set()
+        if isinstance(node, ast.Name):
+            names = {node.id}
+        elif isinstance(node, ast.Attribute):
+            # re.compile makes a pattern, no code.
+            compiles = node.attr == "compile" and ast.unparse(node.value) == "re"
+            names = set() if compiles else {node.attr}
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names = {part for alias in node.names for part in alias.name.split(".")}
+            names |= set((getattr(node, "module", None) or "").split("."))
+        elif isinstance(node, ast.Call):
+            for option in node.keywords:
+                value = getattr(option.value, "value", option.value)
+                assert FORBIDDEN_OPTIONS.get(option.arg) != value, (module, node.lineno)
+        assert not names & FORBIDDEN_NAMES, (module, node.lineno)
+
+
+@pytest.mark.parametrize(
+    "stem", ["$(touch pwned)", "; touch pwned", "'\"", "a\nb", "\x1b[31m", "-h"]
+)
+def test_a_picture_may_have_any_name(tmp_path, monkeypatch, stem):
+    monkeypatch.chdir(tmp_path)
+    settings = VariantSettings(hidden=[2], lr=0.1, batch_size=8, epochs=1)
+    network, _ = make_network(settings, 2, 0, CPU)
+    names = ("$\\frac{$", "\x1b[2J")
+    trained_with = {"settings": settings.model_dump()}
+    scale = Normalization("scale", 0.0, 1.0)
+    save_model(tmp_path / "model.npz", Model("a", network, scale, names, trained_with))
+    picture = Image.new("L", (28, 28), 255)
+    picture.paste(0, (5, 5, 20, 20))
+    picture.save(tmp_path / f"{stem}.png")
+    result = CliRunner().invoke(main, ["predict", "model.npz", "--", f"{stem}.png"])
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert len(lines) == 3
+    assert all(line.isprintable() for line in lines)
+    assert pwned(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["$a$", "$\\frac{$", "\\$x$ $", "a $ b"])
+def test_a_name_with_dollars_is_no_formula(name):
+    figure = Figure()
+    label = figure.text(0.5, 0.5, literal(name))
+    FigureCanvasAgg(figure).draw()
+    assert label._preprocess_math(label.get_text()) == (name, False)
