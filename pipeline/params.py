@@ -3,6 +3,8 @@
 import difflib
 import math
 import re
+import reprlib
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -14,24 +16,40 @@ from pydantic import (
     Discriminator,
     Field,
     PlainValidator,
-    PositiveInt,
     Tag,
     ValidationError,
     model_validator,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.composer import MaxDepthExceededError
+from ruamel.yaml.constructor import SafeConstructor
+from ruamel.yaml.error import ReusedAnchorWarning, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from pipeline.errors import SettingsError
+
+MAX_BYTES = 1 << 17
+"""Size of a settings file: room for 400 variants, and a second to read."""
+MAX_DEPTH = 12
+"""Levels of lists and mappings in one another; the settings have four."""
+MAX_NODES = 100_000
+"""Values that a file's aliases may stand for: eight lines of them can stand for billions."""
+
+MOST = 1_000_000_000
+"""Of anything that is counted."""
+MAX_CLASS_NAME = 60
+"""Signs of a class's name, which has to fit beside a bar of a figure."""
 
 NumberOrAll = int | Literal["all"]
 
 
 def _number_or_all(value: Any) -> NumberOrAll:
-    if value == "all" or (type(value) is int and value >= 1):
+    if value == "all" or (type(value) is int and 1 <= value <= MOST):
         return value  # type: ignore[no-any-return]
-    raise PydanticCustomError("number_or_all", "must be 'all' or a whole number >= 1")
+    raise PydanticCustomError(
+        "number_or_all", f"must be 'all' or a whole number from 1 to {MOST:,}"
+    )
 
 
 def _name(value: str) -> str:
@@ -46,6 +64,21 @@ def _number(value: Any) -> int | float:
     if not math.isfinite(value):
         raise PydanticCustomError("number", "must be a finite number")
     return value  # type: ignore[no-any-return]
+
+
+def _class_name(value: str) -> str:
+    if not (value.isprintable() and value.strip() and len(value) <= MAX_CLASS_NAME):
+        raise PydanticCustomError(
+            "class_name", f"must be a line of 1 to {MAX_CLASS_NAME} printable signs"
+        )
+    return value
+
+
+def _distinct(values: list[str]) -> list[str]:
+    for value in values:
+        if values.count(value) > 1:
+            raise PydanticCustomError("distinct", "must have no name twice")
+    return values
 
 
 def _sources(value: Any) -> tuple[str, ...]:
@@ -63,12 +96,16 @@ def _variant_name(value: str) -> str:
     return value
 
 
+ClassName = Annotated[str, AfterValidator(_class_name)]
+Distinct = AfterValidator(_distinct)
 Name = Annotated[str, AfterValidator(_name)]
 VariantName = Annotated[Name, AfterValidator(_variant_name)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Images = Annotated[NumberOrAll, PlainValidator(_number_or_all)]
 Number = Annotated[int | float, PlainValidator(_number)]
+Count = Annotated[int, Field(gt=0, le=MOST)]
+Neurons = Annotated[int, Field(gt=0, le=1_000_000)]
 
 
 class _Strict(BaseModel):
@@ -80,10 +117,10 @@ class DatasetSettings(_Strict):
 
     source: Annotated[tuple[str, ...], PlainValidator(_sources)]
     """Tried in order: embedded, kaggle:<owner>/<dataset>, https://..., or a path."""
-    class_names: Annotated[list[str], Field(min_length=2, max_length=256)]
-    validation_size: PositiveInt
+    class_names: Annotated[list[ClassName], Field(min_length=2, max_length=256), Distinct]
+    validation_size: Count
     """Images of the training set that are set apart to choose settings and epochs."""
-    test_size: PositiveInt | None
+    test_size: Count | None
     """Images to set apart for testing where the source has no labelled test set of its own."""
     checksums: dict[str, Annotated[str, Field(pattern=r"^(md5|sha256):[0-9a-f]+$")]] = {}
     """`md5:...` or `sha256:...` by file name, checked when a file comes from a mirror."""
@@ -92,7 +129,7 @@ class DatasetSettings(_Strict):
 class VariantSettings(_Strict):
     """One network and how it is trained."""
 
-    hidden: Annotated[list[PositiveInt], Field(max_length=100)]
+    hidden: Annotated[list[Neurons], Field(max_length=100)]
     """Neurons in each hidden layer; the input and output layers follow from the data."""
     activation: Literal["relu", "sigmoid", "tanh"] = "relu"
     output: Literal["softmax", "sigmoid"] = "softmax"
@@ -107,10 +144,10 @@ class VariantSettings(_Strict):
     clip_norm: Rate | None = None
     """All gradients together are scaled down to this Euclidean norm."""
     batch_size: Images
-    epochs: PositiveInt
-    train_limit: PositiveInt | None = None
+    epochs: Count
+    train_limit: Count | None = None
     """Train on at most so many images."""
-    test_sample: PositiveInt | None = None
+    test_sample: Count | None = None
     """Report the accuracy on the first so many test images too, as a small study would."""
 
     @model_validator(mode="after")
@@ -164,7 +201,7 @@ def _form(value: Any) -> str | None:
 
 
 Layer = Annotated[
-    Annotated[Range, Tag("[range]")] | Annotated[PositiveInt, Tag("[number]")],
+    Annotated[Range, Tag("[range]")] | Annotated[Count, Tag("[number]")],
     Discriminator(lambda value: "[range]" if isinstance(value, dict | Range) else "[number]"),
 ]
 Candidates = Annotated[
@@ -192,9 +229,9 @@ class SpaceSettings(_Strict):
 
     sampler: Literal["tpe", "random", "grid"]
     pruner: Literal["none", "median", "hyperband"]
-    trials: PositiveInt
+    trials: Count
     """How many; of a grid at the most."""
-    parallel: PositiveInt
+    parallel: Count
     """So many trials may run at a time: trial n is chosen from the results of 0 to n - parallel."""
     settings: Annotated[dict[str, Candidates], Field(min_length=1)]
     published: list[PublishedAccuracy] = []
@@ -289,7 +326,7 @@ class Settings(_Strict):
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     device: Literal["cpu", "gpu", "auto"]
     lr: Rate | None
-    epochs: PositiveInt | None
+    epochs: Count | None
     batch_size: Images | None
     shuffle_buffer: Images = "all"
     """Images that training holds in memory to draw batches from; the others stay on disk."""
@@ -330,32 +367,76 @@ def read_params(path: Path = Path("params.yaml")) -> Settings:
 
     Raises SettingsError, in one line that names the key, the rule and the value.
     """
-    try:
-        # YAML 1.2, which DVC reads too: there 1e-4 is a number and `no` is a string.
-        content = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{path} is not UTF-8: {error.reason}") from error
-    except YAMLError as error:
-        raise SettingsError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    content = _load(Path(path))
     if not isinstance(content, dict):
-        raise SettingsError(f"{path} must be a mapping of settings, got {content!r}")
+        raise SettingsError(f"{path} must be a mapping of settings, got {_shown(content)}")
     try:
         return Settings.model_validate(content)
     except ValidationError as error:
         lines = [_sentence(detail) for detail in error.errors(include_url=False)]
+        if len(lines) > MAX_SENTENCES:
+            lines[MAX_SENTENCES:] = [f"and {len(lines) - MAX_SENTENCES} more"]
         raise SettingsError(f"{path}: {'; '.join(lines)}") from error
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from error
 
+
+class _Constructor(SafeConstructor):
+    """Counts what a document's aliases stand for before any of it is built."""
+
+    def construct_document(self, node: Node) -> Any:
+        if _weight(node, {}) > MAX_NODES:
+            raise YAMLError(f"its aliases make it more than {MAX_NODES} values")
+        return super().construct_document(node)
+
+
+def _weight(node: Node, known: dict[int, int]) -> int:
+    """Count a node and all below it, each as often as it is named."""
+    if id(node) not in known:
+        known[id(node)] = 1
+        below: list[Node] = []
+        if isinstance(node, MappingNode):
+            below = [part for pair in node.value for part in pair]
+        elif isinstance(node, SequenceNode):
+            below = node.value
+        known[id(node)] = 1 + sum(_weight(part, known) for part in below)
+    return known[id(node)]
+
+
+def _load(path: Path) -> Any:
+    """Read a YAML file. Raises SettingsError for what is none, and for what no settings need."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise SettingsError(f"{path} must have at most {MAX_BYTES} bytes")
+        # YAML 1.2, which DVC reads too: there 1e-4 is a number and `no` is a string.
+        yaml = YAML(typ="safe", pure=True)
+        yaml.max_depth = MAX_DEPTH
+        yaml.Constructor = _Constructor
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ReusedAnchorWarning)
+            return yaml.load(content.decode("utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} is not UTF-8: {error.reason}") from error
+    except MaxDepthExceededError as error:
+        raise SettingsError(f"{path} must nest at most {MAX_DEPTH} levels deep") from error
+    except (YAMLError, ValueError, LookupError, OverflowError) as error:
+        # All but the first are ruamel's words for a date, number or sign that there is not.
+        raise SettingsError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+
+
+MAX_SENTENCES = 10
+"""Broken rules that one message lists."""
 
 _RULES = {
     "missing": "is required",
     "greater_than": "must be > {gt:g}",
     "greater_than_equal": "must be >= {ge:g}",
     "less_than": "must be < {lt:g}",
-    "less_than_equal": "must be <= {le:g}",
+    "less_than_equal": "must be <= {le:,.10g}",
     "finite_number": "must be a finite number",
     "float_type": "must be a number",
     "int_type": "must be a whole number",
@@ -382,7 +463,22 @@ def _sentence(error: ErrorDetails) -> str:
     if kind == "combination":
         return f"{key}.{error['msg']}"
     rule = _RULES[kind].format(**error.get("ctx", {})) if kind in _RULES else error["msg"]
-    return f"{key} {rule}, got {value!r}"
+    return f"{key} {rule}, got {_shown(value)}"
+
+
+class _Short(reprlib.Repr):
+    """Writes a value as Python does, a long one with its middle left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlist, self.maxstring, self.maxother = 10, 80, 80
+
+    def repr_int(self, x: int, _: int) -> str:
+        # Python refuses to write more than 4,300 digits.
+        return repr(x) if abs(x) < 10**40 else f"a whole number of {x.bit_length()} bits"
+
+
+_shown = _Short().repr
 
 
 _MODELS: dict[tuple[str, int], type[BaseModel]] = {
