@@ -109,7 +109,7 @@ def test_predict_by_index_says_the_true_label(folder, digits):
         (["predict", "model.npz", "a.png", "--index", 1], "needs either IMAGES or --index"),
         (["predict", "nothing.npz", "--index", 1], "nothing.npz does not exist"),
         (["predict", "model.npz", "--index", 1500], "--index must be from 0 to 1499, got 1500"),
-        (["predict", "model.npz", "model.npz"], "model.npz is not a PNG, JPEG or other picture"),
+        (["predict", "model.npz", "model.npz"], "model.npz is not a PNG, JPEG, BMP, GIF or WebP"),
         (["predict", "model.npz", "gone.png"], "gone.png does not exist"),
         (["explain", "model.npz"], "explain needs either IMAGE or --index"),
         (["explain", "model.npz", "--index", 1, "--label", "x"], "--label must be one of 0, 1,"),

@@ -3,9 +3,7 @@
 Format: https://yann.lecun.com/exdb/mnist/ (section "The IDX file format").
 """
 
-import gzip
 import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.datasets.images import HEIGHT, WIDTH
+from pipeline.datasets.unpacking import Unpacked
 from pipeline.errors import DataError
 
 UNSIGNED_BYTE = 0x08
@@ -60,19 +59,17 @@ def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
+def _opened(path: Path) -> Iterator[BinaryIO | Unpacked]:
     """Open a file, unpacking it if its content says so; what is wrong with it is a DataError."""
     try:
         with open(path, "rb") as file:
             compressed = file.read(2) == b"\x1f\x8b"
         if compressed:
-            with gzip.open(path, "rb") as unpacked:
+            with Unpacked(path) as unpacked:
                 yield unpacked
         else:
             with open(path, "rb") as file:
                 yield file
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path} is a damaged gzip file: {error}") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
@@ -93,7 +90,7 @@ def _blocks(path: Path, item_shape: tuple[int, ...]) -> Iterator[NDArray[np.uint
             raise _wrong_size(path, count, item, "more")
 
 
-def _read_header(path: Path, file: BinaryIO | gzip.GzipFile, item_shape: tuple[int, ...]) -> int:
+def _read_header(path: Path, file: BinaryIO | Unpacked, item_shape: tuple[int, ...]) -> int:
     """Read the header and give the number of items that it states."""
     dimensions = 1 + len(item_shape)
     expected_magic = bytes([0, 0, UNSIGNED_BYTE, dimensions])

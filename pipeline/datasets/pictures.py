@@ -20,12 +20,19 @@ BOX = 20
 INK = 0.2
 """Brightness, as a share of the darkest stroke, from which a pixel belongs to the digit."""
 
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
+"""Pillow knows 40 more, one of which hands the file to another program."""
+MOST_PIXELS = 1 << 25
+"""Pixels of a picture, 33 million: as many take 0.3 GB to unpack."""
+SIDE = 1024
+"""Pixels; a picture of twice as many on a side is made smaller before anything is computed."""
+
 CONTRAST = 16
 """Grey levels, of 255, between strokes and background at the least."""
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
-    """Read a PNG or JPEG and give `(28, 28)` uint8, light strokes on black, centred as in MNIST.
+    """Read a picture and give `(28, 28)` uint8, light strokes on black, centred as in MNIST.
 
     Grey or colour, any size, dark on light or light on dark, evenly lit; transparent pixels count
     as paper.
@@ -33,18 +40,21 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     """
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged notes on the camera, which are left aside
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
-                upright = ImageOps.exif_transpose(opened)
-                if upright.mode.startswith("I;16"):  # Pillow would clip 16 bits, not scale them
-                    upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-                coloured = upright.convert("RGBA")
+            with Image.open(path, formats=FORMATS) as opened:
+                if opened.width * opened.height > MOST_PIXELS:
+                    raise DataError(
+                        f"{path} is too large a picture: it must have at most {MOST_PIXELS:,} "
+                        f"pixels, got {opened.width}x{opened.height}"
+                    )
+                coloured = _small(opened)
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist") from error
     except IsADirectoryError as error:
         raise DataError(f"{path} is a folder, not a picture") from error
     except UnidentifiedImageError as error:
-        raise DataError(f"{path} is not a PNG, JPEG or other picture") from error
+        raise DataError(f"{path} is not a PNG, JPEG, BMP, GIF or WebP picture") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise DataError(f"{path} is too large a picture: {error}") from error
     except (OSError, SyntaxError, ValueError) as error:
@@ -74,6 +84,19 @@ def center_digit(grey: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     x = _place(center[1], small.shape[1], WIDTH)
     field[y : y + small.shape[0], x : x + small.shape[1]] = small
     return field
+
+
+def _small(picture: Image.Image) -> Image.Image:
+    """Give a picture upright, as RGBA, with few enough pixels to compute with."""
+    picture.draft(None, (SIDE, SIDE))  # a JPEG can be unpacked at an eighth of its size
+    if picture.mode.startswith("I;16"):  # Pillow would clip 16 bits, not scale them
+        small = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).convert("RGBA")
+    else:
+        small = picture.convert("RGBA")
+    if (factor := max(picture.size) // SIDE) > 1:
+        small = small.reduce(factor)
+    small.info = picture.info  # says how the camera was held
+    return ImageOps.exif_transpose(small)
 
 
 def _on_paper(picture: Image.Image) -> NDArray[np.float64]:

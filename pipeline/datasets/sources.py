@@ -2,18 +2,17 @@
 
 import errno
 import hashlib
-import lzma
 import os
 import re
 import shutil
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from pipeline.datasets.idx import write_idx
 from pipeline.datasets.raw import check_raw, choose_files
+from pipeline.datasets.unpacking import UNZIP_ERRORS, most_unpacked
 from pipeline.errors import DataError, DownloadError, in_one_line
 
 EMBEDDED = "embedded"
@@ -25,15 +24,6 @@ IDX_FILES = (
     "train-labels-idx1-ubyte.gz",
     "t10k-images-idx3-ubyte.gz",
     "t10k-labels-idx1-ubyte.gz",
-)
-_DAMAGED_ARCHIVE = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    NotImplementedError,  # a compression that Python lacks
-    RuntimeError,  # a password
 )
 Report = Callable[[str], None]
 """Told, in one line each, what failed without being the end."""
@@ -119,7 +109,7 @@ def _fetch_kaggle(dataset: str, folder: Path, retries: int, report: Report) -> N
     unpacked = folder / "download"
     try:
         _copy_chosen(download_kaggle(dataset, unpacked, retries, tell), folder)
-    except (DataError, *_DAMAGED_ARCHIVE) as error:
+    except (DataError, tarfile.TarError, *UNZIP_ERRORS) as error:
         raise DataError(f"Kaggle: {in_one_line(error)}") from error
     shutil.rmtree(unpacked, ignore_errors=True)  # absent in a notebook, which has its own
 
@@ -201,12 +191,16 @@ def _extract_chosen(archive: Path, folder: Path) -> None:
             for name in names:
                 if _leaves(name):
                     raise DataError(f"holds a path that leaves its folder: {name}")
-            for name in choose_files(names).names():
+            chosen = choose_files(names).names()
+            most = most_unpacked(archive)
+            if sum(content.getinfo(name).file_size for name in chosen) > most:
+                raise DataError(f"holds files that must unpack to at most {most} bytes")
+            for name in chosen:
                 target = folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with content.open(name) as packed, open(target, "wb") as unpacked:
                     shutil.copyfileobj(packed, unpacked)
-    except _DAMAGED_ARCHIVE as error:
+    except UNZIP_ERRORS as error:
         raise DataError(f"is a damaged or locked zip archive: {error}") from error
 
 

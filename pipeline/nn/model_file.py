@@ -6,16 +6,17 @@ the same bytes.
 
 import io
 import json
+import tokenize
 import zipfile
-import zlib
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from pipeline.datasets.splitting import Normalization
+from pipeline.datasets.unpacking import UNZIP_ERRORS
 from pipeline.errors import ModelError
 from pipeline.files import whole_file
 from pipeline.nn.activations import ACTIVATIONS
@@ -27,6 +28,8 @@ FORMAT = 1
 _DESCRIPTION = "model.json"
 _HEADER_LIMIT = 1 << 10
 _DESCRIPTION_LIMIT = 1 << 20
+MAX_SIZES = 102
+"""Layers' sizes, input and output among them; settings allow 100 between."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold: no clock in the file
 
 
@@ -74,12 +77,18 @@ def load_model(path: Path, device: Device = CPU) -> Model:
     """Read a model file. Raises ModelError, in one line, for anything that does not fit."""
     try:
         with zipfile.ZipFile(path) as archive:
+            unpacked = sum(info.file_size for info in archive.infolist())
+            if unpacked > (packed := path.stat().st_size):
+                raise ModelError(
+                    f"{path} must hold its arrays as they are, as a model is saved, "
+                    f"got {unpacked} bytes in {packed}"
+                )
             return _load(path, archive, device)
     except FileNotFoundError as error:
         raise ModelError(f"{path} does not exist") from error
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except UNZIP_ERRORS as error:
         raise ModelError(f"{path} is not a model file: {error}") from error
 
 
@@ -89,13 +98,16 @@ def _load(path: Path, archive: zipfile.ZipFile, device: Device) -> Model:
         description = json.loads(content)
         if description["format"] != FORMAT:
             raise ModelError(f"{path} must have model format {FORMAT}, got {description['format']}")
-        parts = dict(description["architecture"])
-        architecture = Architecture(**parts | {"sizes": tuple(parts["sizes"])})
-        normalization = Normalization(**description["normalization"])
+        parts = description["architecture"]
+        architecture = Architecture(
+            tuple(parts["sizes"]), *(str(parts[key]) for key in ("activation", "output", "loss"))
+        )
+        parts = description["normalization"]
+        normalization = Normalization(parts["method"], float(parts["mean"]), float(parts["std"]))
         class_names = tuple(str(name) for name in description["class_names"])
         variant, training = str(description["variant"]), dict(description["training"])
         versions = {str(name): str(of) for name, of in description["versions"].items()}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise ModelError(f"{path} has a {_DESCRIPTION} that does not fit: {error!r}") from error
     _check(path, architecture, normalization, class_names)
     parameters = {
@@ -113,8 +125,9 @@ def _check(
     class_names: tuple[str, ...],
 ) -> None:
     sizes = architecture.sizes
-    if len(sizes) < 2 or not all(type(size) is int and 0 < size < 1 << 20 for size in sizes):
-        raise ModelError(f"{path} must have at least two layer sizes > 0, got {sizes}")
+    known_sizes = all(type(size) is int and 0 < size < 1 << 20 for size in sizes)
+    if not 2 <= len(sizes) <= MAX_SIZES or not known_sizes:
+        raise ModelError(f"{path} must have from 2 to {MAX_SIZES} layer sizes > 0, got {sizes}")
     if len(class_names) != sizes[-1]:
         raise ModelError(
             f"{path} must name {sizes[-1]} classes, one an output, got {len(class_names)}"
@@ -126,7 +139,7 @@ def _check(
     ):
         if value not in known:
             raise ModelError(f"{path} must use one of {', '.join(known)}, got {value}")
-    if not (np.isfinite(normalization.mean) and normalization.std > 0):
+    if not (np.isfinite([normalization.mean, normalization.std]).all() and normalization.std > 0):
         raise ModelError(f"{path} has a normalization that cannot be applied: {normalization}")
 
 
@@ -134,13 +147,19 @@ def _read_array(path: Path, archive: zipfile.ZipFile, name: str, shape: tuple[in
     limit = 4 * int(np.prod(shape, dtype=np.int64)) + _HEADER_LIMIT
     content = io.BytesIO(_read_entry(path, archive, f"{name}.npy", limit))
     try:
-        array: Array = np.lib.format.read_array(content, allow_pickle=False)
-    except ValueError as error:
+        if np.lib.format.read_magic(content) != (1, 0):
+            raise ValueError("it must have npy version 1.0")
+        # Only the header is NumPy's to read: numpy.load makes room for what a header promises.
+        found, by_column, dtype = np.lib.format.read_array_header_1_0(content)
+    except (ValueError, TypeError, SyntaxError, tokenize.TokenError) as error:
         raise ModelError(f"{path}: {name} is not an array: {error}") from error
-    if array.shape != shape or array.dtype != np.float32:
-        raise ModelError(
-            f"{path}: {name} must be float32 of shape {shape}, got {array.dtype} of {array.shape}"
-        )
+    if found != shape or dtype != np.float32:
+        raise ModelError(f"{path}: {name} must be float32 of shape {shape}, got {dtype} of {found}")
+    values = content.read()
+    if len(values) != (expected := 4 * int(np.prod(shape))):
+        raise ModelError(f"{path}: {name} must hold {expected} bytes, got {len(values)}")
+    order: Literal["F", "C"] = "F" if by_column else "C"
+    array: Array = np.frombuffer(values, "<f4").reshape(shape, order=order).astype(np.float32, "C")
     if not np.isfinite(array).all():
         raise ModelError(f"{path}: {name} must hold finite numbers only")
     return array

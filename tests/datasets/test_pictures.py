@@ -199,8 +199,8 @@ DIGITLESS = {
     "one pixel": (lambda digit: PNG(Image.new("L", (1, 1))), "no digit"),
     "transparent": (lambda digit: PNG(Image.new("RGBA", (50, 50))), "no digit"),
     "nearly blank": (lambda digit: PNG(Image.fromarray(digit // 20)), "no digit"),
-    "text": (lambda digit: b"seven\n", "not a PNG, JPEG or other picture"),
-    "nothing": (lambda digit: b"", "not a PNG, JPEG or other picture"),
+    "text": (lambda digit: b"seven\n", "not a PNG, JPEG, BMP, GIF or WebP picture"),
+    "nothing": (lambda digit: b"", "not a PNG, JPEG, BMP, GIF or WebP picture"),
     "half a PNG": (lambda digit: PNG(enlarged(digit))[:3000], "damaged"),
     "a PNG's first line": (lambda digit: PNG(enlarged(digit))[:50], "damaged"),
     "a PNG with other bytes": (

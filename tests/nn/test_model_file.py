@@ -130,7 +130,7 @@ def test_plain_numpy_and_unzip_open_it(model, path):
                 path,
                 {"layer2.bias.npy": array_bytes(np.array([{}] * 4), allow_pickle=True)},
             ),
-            "layer2.bias is not an array",
+            r"layer2.bias must be float32 of shape \(4,\), got object",
         ),
         (
             lambda path: rewrite(path, {"layer2.bias.npy": bytes(10_000)}),
