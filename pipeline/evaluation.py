@@ -9,6 +9,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from pipeline.datasets.parquet import ROW_GROUP, recut
 from pipeline.datasets.tables import Examples, ExampleSet
+from pipeline.errors import ModelError
 from pipeline.nn.backend import Device
 from pipeline.nn.batches import put_batch
 from pipeline.nn.model_file import Model
@@ -36,6 +37,8 @@ def evaluate(
     confidence. The interval of the test accuracy is Wilson's, at 95 %: where the accuracy on
     other images of the same kind would lie. Losses are in the unit of the model's loss. The
     training images are taken block by block: there may be more of them than memory holds.
+    Raises DataError where the model does not fit the images, and ModelError where its weights are
+    so large that numbers overflow on the way.
     """
     check_fits(model, test)
     sets: dict[str, ExampleSet] = {"train": train, "validation": validation, "test": test}
@@ -65,6 +68,8 @@ def evaluate(
     if test_sample is not None:
         metrics["test_sample_accuracy"] = right[:test_sample].mean()
         metrics["test_sample_images"] = len(right[:test_sample])
+    if not np.isfinite(list(metrics.values())).all():
+        raise ModelError(f"model {model.variant} has weights that are too large to compute with")
     rounded = {
         name: value if isinstance(value, int) else round(float(value), DIGITS)
         for name, value in metrics.items()

@@ -112,6 +112,11 @@ def _find_gpu() -> Device:
     return Device(f"gpu ({properties['name'].decode()})", cupy)
 
 
+def physical_memory() -> int:
+    """Give the bytes of memory that the machine has, swap aside."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def available_cores() -> int:
     """Count the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):

@@ -48,22 +48,28 @@ class Inspection:
 def inspect(model: Model, inputs: Array, label: int) -> Inspection:
     """Run one image `(784,)` forward and back and take one step of the model's own optimiser.
 
-    The model is left as it is. Raises ModelError where it does not say what trained it.
+    The model is left as it is. Raises ModelError where it does not say what trained it, or where
+    its weights are so large that numbers overflow on the way.
     """
-    seen: dict[str, Array] = {}
-    network = model.network
-    batch = inputs[np.newaxis]
-    outputs, backward = network.forward(batch, lambda name, value: seen.update({name: value[0]}))
-    costs, dy = network.loss(outputs, np.array([label]))
-    gradients = backward(dy)
-    after = {name: parameter.copy() for name, parameter in network.parameters.items()}
     try:
         settings = VariantSettings(**model.training["settings"])
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"model {model.variant} does not say what trained it") from error
-    clip = make_clip(settings)
-    make_optimizer(settings).step(after, clip(gradients) if clip else gradients)
-    probabilities = network.probabilities(outputs)[0]
+    seen: dict[str, Array] = {}
+    network = model.network
+    batch = inputs[np.newaxis]
+    after = {name: parameter.copy() for name, parameter in network.parameters.items()}
+    with np.errstate(over="ignore", invalid="ignore"):
+        outputs, backward = network.forward(
+            batch, lambda name, value: seen.update({name: value[0]})
+        )
+        costs, dy = network.loss(outputs, np.array([label]))
+        gradients = backward(dy)
+        clip = make_clip(settings)
+        make_optimizer(settings).step(after, clip(gradients) if clip else gradients)
+        probabilities = network.probabilities(outputs)[0]
+    if not all(np.isfinite(part).all() for part in (costs, *gradients.values(), *after.values())):
+        raise ModelError(f"model {model.variant} has weights that are too large to compute with")
     architecture = network.architecture
     last = len(network.layers)
     layers = tuple(

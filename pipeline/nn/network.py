@@ -126,12 +126,16 @@ class Network:
     def probabilities(self, outputs: Array) -> Array:
         """Turn outputs of `forward` into one number a class that sum to 1 over each row.
 
-        Sigmoid outputs judge each class alone and are scaled to that sum.
+        Sigmoid outputs judge each class alone and are scaled to that sum. Where all of them are 0,
+        as after a huge step, no class is likelier than another.
         """
         if self.architecture.loss == "cross_entropy":
             return softmax(outputs)[0]
-        total: Array = outputs.sum(axis=1, keepdims=True)
-        return outputs / total
+        xp = array_module(outputs)
+        total = outputs.sum(axis=1, keepdims=True)
+        silent = total == 0
+        shares: Array = xp.where(silent, 1 / outputs.shape[1], outputs / xp.where(silent, 1, total))
+        return shares
 
 
 def initialize_network(

@@ -4,21 +4,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.datasets.tables import Examples
-from pipeline.errors import DataError
+from pipeline.errors import DataError, ModelError
 from pipeline.nn.backend import Array, to_host
 from pipeline.nn.model_file import Model
 from pipeline.nn.parallel import Workers
 
 
 def predict_probabilities(model: Model, inputs: Array, workers: Workers) -> NDArray[np.float32]:
-    """Give `(N, classes)` probabilities for inputs `(N, 784)` on the model's device."""
+    """Give `(N, classes)` probabilities for inputs `(N, 784)` on the model's device.
+
+    Raises ModelError where the weights are so large that numbers overflow on the way.
+    """
     network = model.network
 
     def tile_probabilities(tile: slice) -> Array:
-        outputs, _ = network.forward(inputs[tile])
-        return to_host(network.probabilities(outputs))
+        with np.errstate(over="ignore", invalid="ignore"):
+            outputs, _ = network.forward(inputs[tile])
+            return to_host(network.probabilities(outputs))
 
-    return np.concatenate(list(workers.map(tile_probabilities, len(inputs))))
+    probabilities = np.concatenate(list(workers.map(tile_probabilities, len(inputs))))
+    if not np.isfinite(probabilities).all():
+        raise ModelError(f"model {model.variant} has weights that are too large to compute with")
+    return probabilities
 
 
 def check_fits(model: Model, examples: Examples) -> None:

@@ -11,12 +11,15 @@ import numpy as np
 
 from pipeline.datasets.images import PIXELS
 from pipeline.errors import TrainingError
-from pipeline.nn.backend import Array, Device, array_module, to_host
+from pipeline.nn.backend import Array, Device, array_module, physical_memory, to_host
 from pipeline.nn.batches import Batch, TrainingSet
 from pipeline.nn.network import Architecture, Gradients, Network, initialize_network
 from pipeline.nn.parallel import Workers
 from pipeline.nn.steps import Steps, Totals, add_totals, quiet, totals_of
 from pipeline.params import VariantSettings
+
+PARAMETER_BYTES = 20
+"""Memory that a parameter takes in training: itself, gradients of three tiles, and a velocity."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +67,18 @@ def make_network(
     """Draw a variant's first weights; give them and the generator for the order of its batches.
 
     The two have streams of their own: another batch size does not change the first weights.
+    Raises TrainingError for a network that the machine's memory cannot hold.
     """
     weights, order = np.random.default_rng(seed).spawn(2)
     architecture = Architecture(
         (PIXELS, *settings.hidden, classes), settings.activation, settings.output, settings.loss
     )
+    count, memory = architecture.parameter_count(), physical_memory()
+    if count * PARAMETER_BYTES > memory:
+        raise TrainingError(
+            f"hidden makes a network of {count:,} parameters, which needs about "
+            f"{count * PARAMETER_BYTES >> 30} GiB of memory; this machine has {memory >> 30} GiB"
+        )
     return initialize_network(architecture, settings.initializer, weights, device), order
 
 
@@ -97,7 +107,8 @@ class Training:
         """Train through the epochs that are left, yielding a report after each.
 
         Mini-batches are drawn without replacement in an order that `rng` shuffles anew each epoch;
-        the last one may be smaller. Raises TrainingError when a cost is no longer finite.
+        the last one may be smaller. Raises TrainingError when a cost or norm is no longer
+        finite.
         """
         network, settings, training = self.network, self.settings, self._training
         size = len(training) if settings.batch_size == "all" else settings.batch_size
@@ -110,10 +121,15 @@ class Training:
                 _weight_norms(network.parameters),
                 _weight_norms(self._steps.gradients),
             )
-            for costs, part in ((report.train, "training"), (report.validation, "validation")):
-                if not np.isfinite(costs.cost):
+            for what, values in (
+                ("training cost", (report.train.cost,)),
+                ("validation cost", (report.validation.cost,)),
+                ("norm of a layer's weights", report.weight_norms),
+                ("norm of a layer's gradients", report.gradient_norms),
+            ):
+                if not np.isfinite(values).all():
                     raise TrainingError(
-                        f"the {part} cost is {costs.cost} in epoch {epoch} with lr "
+                        f"the {what} is {np.max(values)} in epoch {epoch} with lr "
                         f"{settings.lr:g}; a smaller lr or clip_norm may help"
                     )
             self.reports.append(report)
@@ -194,6 +210,8 @@ def _weight_norms(arrays: Gradients) -> tuple[float, ...]:
     """Give the norm of every layer's weights, first layer first, read back from a GPU at once."""
     layers = len(arrays) // 2
     weights = [arrays[f"layer{number}.weight"] for number in range(1, layers + 1)]
+    xp = array_module(weights[0])
     with quiet():
-        squares = array_module(weights[0]).stack([(weight * weight).sum() for weight in weights])
+        # In float32 the squares of 1e20 are infinite.
+        squares = xp.stack([xp.square(weight, dtype=np.float64).sum() for weight in weights])
         return tuple(np.sqrt(to_host(squares)).tolist())

@@ -22,7 +22,7 @@ const ACTIVATIONS = {
 
 function toSumOne(x) {
   const total = x.reduce((sum, value) => sum + value, 0);
-  return x.map((value) => value / total);
+  return x.map((value) => (total ? value / total : 1 / x.length));
 }
 
 // A network as stored has all its parameters in one text: each layer's weights (in, out), then
