@@ -8,7 +8,7 @@ export LOGNAME ?= $(shell id -un 2>/dev/null || id -u)
 export HOME ?= $(shell $(PYTHON) -c 'from pathlib import Path; print(Path.home())' 2>/dev/null \
 	|| echo $(CURDIR)/.dvc/tmp)
 
-.PHONY: all setup mend report test slow bench lint format lock
+.PHONY: all setup mend report test slow bench fuzz lint format lock
 
 all: setup mend
 	dvc repro
@@ -65,6 +65,11 @@ bench: .venv-bench/installed
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
+
+# 100,000 inputs for every reader, about three hours. Linux only.
+fuzz: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[fuzz]'
+	python -m tests.hostile.fuzz
 
 lint: setup
 	ruff check .

@@ -1,0 +1,238 @@
+"""The readers of what comes from outside, and valid files for each to start from.
+
+A reader takes one file's content, writes it into a folder under the name that it is looked for, and
+reads it as the pipeline does.
+"""
+
+import gzip
+import io
+import tempfile
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pipeline.datasets.csv import read_csv
+from pipeline.datasets.idx import read_idx_images, read_idx_labels
+from pipeline.datasets.images import LabelledImages
+from pipeline.datasets.pictures import read_picture
+from pipeline.datasets.raw import read_raw
+from pipeline.datasets.sources import fetch
+from pipeline.datasets.splitting import Normalization
+from pipeline.errors import PipelineError
+from pipeline.nn.backend import CPU
+from pipeline.nn.model_file import Model, load_model, save_model
+from pipeline.nn.training import make_network
+from pipeline.params import VariantSettings, read_params
+from tests.datasets.layouts import csv_bytes, csv_rows, gzipped, idx_files
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One reader: what it does with a content, valid contents, and words that mean much to it.
+
+    memory: bytes that it may take for a small file; for a large one, ten times its size.
+    """
+
+    read: Callable[[bytes, Path], object]
+    seeds: Callable[[], list[bytes]]
+    words: tuple[bytes, ...]
+    memory: int = 96 << 20
+
+
+def _digits() -> LabelledImages:
+    images = np.zeros((3, 28, 28), np.uint8)
+    for number, image in enumerate(images):
+        image[6:22, 8 + 4 * number : 11 + 4 * number] = 255 - number
+    return LabelledImages(images, np.arange(3, dtype=np.uint8))
+
+
+def _read_idx(content: bytes, folder: Path) -> None:
+    """Read content as images, as labels, and as the images of a training set."""
+    files = idx_files("train", _digits())
+    for name, read in zip(files, (read_idx_images, read_idx_labels), strict=True):
+        (folder / name).write_bytes(content)
+        with suppress(PipelineError):
+            read(folder / name)
+        (folder / name).write_bytes(files[name])
+    (folder / next(iter(files))).write_bytes(content)
+    read_raw(folder)
+
+
+def _idx_seeds() -> list[bytes]:
+    files = idx_files("train", _digits())
+    return [*files.values(), *gzipped(files).values()]
+
+
+def _read_table(content: bytes, folder: Path) -> None:
+    """Read content as a training set, and as a test set, which may have no labels."""
+    end = ".csv.gz" if content[:2] == b"\x1f\x8b" else ".csv"
+    (folder / f"train{end}").write_bytes(content)
+    with suppress(PipelineError):
+        read_csv(folder / f"train{end}")
+    (folder / f"test{end}").write_bytes(content)
+    read_raw(folder)
+
+
+def _table_seeds() -> list[bytes]:
+    rows = (
+        csv_rows(_digits(), "1x1"),
+        csv_rows(_digits(), None),
+        csv_rows(_digits(), "pixel0", labels=False),
+    )
+    files = [csv_bytes(rows[0]), *(csv_bytes(some, "\n") for some in rows[1:])]
+    return [*files, *map(gzip.compress, files)]
+
+
+def _read_zip(content: bytes, folder: Path) -> None:
+    """Take the training set out of an archive, as `download` does."""
+    (folder / "archive.zip").write_bytes(content)
+    (folder / "raw").mkdir()
+    fetch((str(folder / "archive.zip"),), folder / "raw", checksums={}, report=lambda _: None)
+
+
+def _zip_seeds() -> list[bytes]:
+    files = idx_files("train", _digits())
+    table = {"a/mnist_train.csv": csv_bytes(csv_rows(_digits(), None))}
+    return [
+        zipped(files, zipfile.ZIP_STORED),
+        zipped({"read.me": b"digits"} | files, zipfile.ZIP_DEFLATED),
+        zipped(gzipped(files), zipfile.ZIP_STORED),
+        zipped(table, zipfile.ZIP_BZIP2),
+        zipped(table, zipfile.ZIP_LZMA),
+    ]
+
+
+def zipped(files: dict[str, bytes], method: int) -> bytes:
+    """Give a zip archive of files by their names."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", method) as archive:
+        for name, data in files.items():
+            archive.writestr(zipfile.ZipInfo(name), data, method)
+    return content.getvalue()
+
+
+def _read_model(content: bytes, folder: Path) -> None:
+    (folder / "model.npz").write_bytes(content)
+    load_model(folder / "model.npz")
+
+
+def _model_seeds() -> list[bytes]:
+    seeds = []
+    for loss, output in (("cross_entropy", "softmax"), ("mean_squared_error", "sigmoid")):
+        settings = VariantSettings(
+            hidden=[2], lr=0.1, batch_size=8, epochs=1, loss=loss, output=output
+        )
+        network, _ = make_network(settings, 3, 0, CPU)
+        training = {"settings": settings.model_dump(), "seed": 0}
+        normalization = Normalization("standardize", 0.13, 0.31)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.npz"
+            save_model(path, Model("small", network, normalization, ("a", "b", "c"), training))
+            seeds.append(path.read_bytes())
+    return seeds
+
+
+def _read_params(content: bytes, folder: Path) -> None:
+    (folder / "params.yaml").write_bytes(content)
+    read_params(folder / "params.yaml")
+
+
+PARAMS = b"""\
+seed: 0
+device: cpu
+lr: null
+epochs: 3
+batch_size: all
+dataset: mine
+normalize: scale
+datasets:
+  mine:
+    source: [embedded, 'kaggle:a/b']
+    test_size: 10
+    validation_size: 5
+    class_names: ['0', "1'", two]
+    checksums: {a.gz: md5:0f}
+variants:
+  small: &small {hidden: [10, 2], lr: 1e-2, batch_size: 8, epochs: 1, momentum: .5}
+  other:
+    <<: *small
+    loss: mean_squared_error
+    output: sigmoid
+    clip_norm: 1.0
+"""
+
+
+def _read_picture(content: bytes, folder: Path) -> None:
+    (folder / "picture").write_bytes(content)
+    read_picture(folder / "picture")
+
+
+def _picture_seeds() -> list[bytes]:
+    grey = Image.fromarray(255 - _digits().images[1])
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    forms = [
+        (grey, "PNG", {}),
+        (grey.convert("RGBA"), "PNG", {}),
+        (grey.convert("P"), "PNG", {"transparency": 3}),
+        (Image.fromarray(np.asarray(grey).astype(np.uint16) * 257), "PNG", {}),
+        (grey.convert("1"), "PNG", {}),
+        (grey, "JPEG", {}),
+        (grey.convert("RGB"), "JPEG", {"progressive": True, "exif": turned}),
+        (grey.convert("CMYK"), "JPEG", {}),
+        (grey.convert("RGB"), "BMP", {}),
+        (grey, "GIF", {}),
+        (grey.convert("RGBA"), "WEBP", {"lossless": True}),
+        (grey.convert("RGB"), "WEBP", {"exif": turned}),
+    ]
+    seeds = []
+    for picture, form, options in forms:
+        content = io.BytesIO()
+        picture.save(content, form, **options)
+        seeds.append(content.getvalue())
+    return seeds
+
+
+# fmt: off
+_IDX_WORDS = (
+    b"\0\0\x08\1", b"\0\0\x08\3", b"\0\0\0\x1c", b"\x1f\x8b\x08\0", b"\x7f\xff\xff\xff",
+)
+_TABLE_WORDS = (
+    b"label,", b"pixel0", b"1x1", b",", b",255", b",256", b",-1", b",1.0", b",1e2", b",nan", b'"',
+    b'""', b"\r\n", b"\n\n", b"\0", b"\xef\xbb\xbf", b"0" * 5000,
+)
+_ZIP_WORDS = (
+    b"PK\1\2", b"PK\3\4", b"PK\5\6", b"PK\6\6", b"PK\6\7", b"../", b"/", b"\\", b"C:", b"train.csv",
+    b"\1\0", b"\0\x08", b"\xff\xff\xff\xff", b"ux\x0b\0", b"up",
+)
+_MODEL_WORDS = (
+    b"PK\1\2", b"PK\5\6", b"\x93NUMPY", b"'descr': '|O'", b"'<f4'", b"'shape': (", b"cbuiltins\n",
+    b"'fortran_order': True", b"model.json", b'"sizes"', b"1e999", b"NaN", b"null", b"[[[[",
+)
+_PARAMS_WORDS = (
+    b"&a ", b"*a", b"<<: ", b"? ", b": ", b"- ", b"[[[[[[[[", b"{a: ", b"'", b'"', b"#", b"\t",
+    b"|\n", b">-\n", b"---\n", b"...\n", b"%YAML 1.1\n", b"!!python/object/apply:os.system ",
+    b"!!float ", b"!!int ", b"!!binary ", b"!!set ", b"!!omap ", b"!!timestamp ",
+    b"9" * 5000, b"1e999", b"0x", b"2001-99-99", b"null", b"~", b"true", b"\\ud800", b"\xc2\x85",
+    b"$(a)",
+)
+_PICTURE_WORDS = (
+    b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"iCCP", b"zTXt", b"eXIf", b"acTL", b"fdAT", b"IEND",
+    b"\0\0\xc3\x50", b"\xff\xd8", b"\xff\xc2", b"\xff\xe1", b"Exif\0\0II*\0", b"ICC_PROFILE\0",
+    b"GIF89a", b"RIFF", b"VP8X", b"BM", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"http://ns.adobe.com/xap/",
+)
+# fmt: on
+
+READERS = {
+    "idx": Reader(_read_idx, _idx_seeds, _IDX_WORDS),
+    "csv": Reader(_read_table, _table_seeds, _TABLE_WORDS),
+    "zip": Reader(_read_zip, _zip_seeds, _ZIP_WORDS),
+    "npz": Reader(_read_model, _model_seeds, _MODEL_WORDS),
+    "params.yaml": Reader(_read_params, lambda: [PARAMS], _PARAMS_WORDS),
+    "picture": Reader(_read_picture, _picture_seeds, _PICTURE_WORDS, memory=320 << 20),
+}

@@ -1,0 +1,308 @@
+"""Whatever a file holds, reading it ends with its content or with one line, and with nothing else.
+
+`make fuzz` gives the same readers 100,000 inputs each; what that found is kept here.
+"""
+
+import io
+import json
+import pickle
+import struct
+import subprocess
+import zipfile
+import zlib
+from random import Random
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipeline.__main__ import main
+from pipeline.datasets.unpacking import FREE
+from pipeline.errors import LONGEST, DataError, PipelineError, printable
+from pipeline.files import read_json
+from pipeline.params import MAX_BYTES, MAX_DEPTH
+from tests.hostile.guard import check
+from tests.hostile.mutation import mutated
+from tests.hostile.readers import PARAMS, READERS, Reader, zipped
+
+
+@pytest.mark.parametrize("name", READERS)
+@settings(max_examples=30)
+@given(st.integers(0, 2**32 - 1))
+def test_a_damaged_file_is_read_or_refused_in_one_line(name, seed):
+    reader, random = READERS[name], Random(seed)
+    check(reader, mutated(random.choice(reader.seeds()), reader.words, random))
+
+
+@pytest.mark.parametrize("name", READERS)
+@settings(max_examples=15)
+@given(st.binary(max_size=2000))
+@example(b"")
+def test_any_bytes_are_read_or_refused_in_one_line(name, content):
+    check(READERS[name], content)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_the_valid_files_that_the_fuzzer_starts_from_are_read(name):
+    reader = READERS[name]
+    verdicts = [check(reader, content) for content in reader.seeds()]
+    # Labels are no images, and a test set without labels is no training set.
+    unfit = {"idx": 2, "csv": 2}.get(name, 0)
+    assert sum(verdict.message is not None for verdict in verdicts) == unfit
+
+
+BOMB = FREE + (8 << 20)
+"""Bytes that a bomb unpacks to."""
+
+
+def gzip_bomb(start: bytes) -> bytes:
+    """Give a gzip file of `start` and zeros, a thousandth of its size."""
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+    zeros = bytes(1 << 20)
+    parts = [packer.compress(start), *(packer.compress(zeros) for _ in range(BOMB >> 20))]
+    return b"".join([*parts, packer.flush()])
+
+
+def zip_with(name: str, **changes: int) -> bytes:
+    """Give an archive of one CSV file, its directory changed."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, b"0" * 5000)
+        for key, value in changes.items():
+            setattr(archive.filelist[0], key, value)
+    return content.getvalue()
+
+
+def model_with(entry: str, content: bytes) -> bytes:
+    """Give the smallest model file with one entry replaced."""
+    with zipfile.ZipFile(io.BytesIO(READERS["npz"].seeds()[0])) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    return zipped(files | {entry: content}, zipfile.ZIP_STORED)
+
+
+def described(key: str, value: object) -> bytes:
+    """Give the smallest model file with one value of its description changed."""
+    with zipfile.ZipFile(io.BytesIO(READERS["npz"].seeds()[0])) as archive:
+        description = json.loads(archive.read("model.json"))
+    part, _, last = key.partition(".")
+    description[part][last] = value
+    return model_with("model.json", json.dumps(description).encode())
+
+
+def weights(kind: str, shape: str, data: bytes = b"") -> bytes:
+    """Give the smallest model file with other weights in its first layer."""
+    header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    content = b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header + data
+    return model_with("layer1.weight.npy", content)
+
+
+def params(old: str, new: str) -> bytes:
+    assert old in PARAMS.decode()
+    return PARAMS.decode().replace(old, new, 1).encode()
+
+
+def laughs(value: str, start: str = "") -> bytes:
+    """Give 30 values, each of which names the one before it twice."""
+    lines = [f"{start}a0: &a0 {{x: 1}}"]
+    for level in range(1, 30):
+        twice = value.replace("TWICE", f"[*a{level - 1}, *a{level - 1}]")
+        lines.append(f"{start}a{level}: &a{level} {twice}")
+    return "\n".join(lines).encode()
+
+
+def png(picture: Image.Image) -> bytes:
+    content = io.BytesIO()
+    picture.save(content, "PNG", compress_level=1)
+    return content.getvalue()
+
+
+def claiming(width: int, height: int) -> bytes:
+    """Give a small PNG that claims another size."""
+    content = bytearray(png(Image.new("L", (8, 8))))
+    content[16:24] = struct.pack(">II", width, height)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    return bytes(content)
+
+
+IMAGES = struct.pack(">HBBIII", 0, 8, 3, 2**31, 28, 28)
+LABELS = struct.pack(">HBBI", 0, 8, 1, 2**31)
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(%pipe%touch pwned) run\n"
+ONE_ROW = b"0," * 784 + b"0\n"
+
+REFUSED = {
+    "idx": {
+        "2^31 images in 16 bytes": (lambda: IMAGES, "after its header of 2147483648 items"),
+        "2^31 images in a gzip bomb": (lambda: gzip_bomb(IMAGES), "must unpack to at most"),
+        "2^31 labels in a gzip bomb": (lambda: gzip_bomb(LABELS), "must start with the IDX magic"),
+    },
+    "csv": {
+        "a line without end": (lambda: gzip_bomb(b"0,"), "must have 785 columns"),
+        "a file without end": (lambda: gzip_bomb(ONE_ROW * 2), ""),
+    },
+    "zip": {
+        "a zip bomb": (
+            lambda: zipped({"train.csv": bytes(BOMB)}, zipfile.ZIP_DEFLATED),
+            "must unpack to at most",
+        ),
+        "an entry that says it is small": (lambda: zip_with("train.csv", file_size=9), "CRC"),
+        "an entry that says it is huge": (
+            lambda: zip_with("train.csv", file_size=1 << 40),
+            "must unpack to at most",
+        ),
+        "an entry above its folder": (lambda: zip_with("../train.csv"), "leaves its folder"),
+        "an entry at the root": (lambda: zip_with("/train.csv"), "leaves its folder"),
+        "an entry on a drive": (lambda: zip_with(r"C:\train.csv"), "leaves its folder"),
+        "an entry above its folder, by backslash": (
+            lambda: zip_with(r"a\..\..\train.csv"),
+            "leaves its folder",
+        ),
+        "a name too long for a file": (lambda: zip_with("x" * 999 + ".csv"), "name too long"),
+        "broken LZMA": (
+            lambda: READERS["zip"].seeds()[4].replace(b"\x5d\0\0", b"\xff\xff\xff", 1),
+            "is a damaged or locked zip archive",
+        ),
+    },
+    "npz": {
+        "a pickled array": (lambda: weights("|O", "(784, 2)"), "must be float32"),
+        "a promise of a terabyte": (
+            lambda: weights("<f4", "(784, 1000000000)"),
+            "must be float32 of shape (784, 2)",
+        ),
+        "a part of the numbers": (
+            lambda: weights("<f4", "(784, 2)", bytes(99)),
+            "must hold 6272 bytes, got 99",
+        ),
+        "half a header": (lambda: weights("(((", "("), "is not an array"),
+        "a bomb": (
+            lambda: zipped({"model.json": bytes(BOMB)}, zipfile.ZIP_DEFLATED),
+            "must hold its arrays as they are",
+        ),
+        "300,000 layers": (
+            lambda: described("architecture.sizes", [3] * 300_000),
+            "must have from 2 to 102 layer sizes",
+        ),
+        "an activation that is a list": (
+            lambda: described("architecture.activation", []),
+            "got []",
+        ),
+        "a mean that is a word": (lambda: described("normalization.mean", "x"), "does not fit"),
+        "a mean that is huge": (lambda: described("normalization.mean", 10**400), "does not fit"),
+        "a deviation that is infinite": (
+            lambda: described("normalization.std", float("inf")),
+            "cannot be applied",
+        ),
+        "lists in lists": (lambda: model_with("model.json", b"[" * 500_000), "is not a model file"),
+    },
+    "params.yaml": {
+        "a file without end": (lambda: b"#" * (MAX_BYTES + 1), "must have at most"),
+        "lists in lists": (lambda: b"[" * 100_000, f"at most {MAX_DEPTH} levels deep"),
+        "mappings in mappings": (lambda: b"{a: " * 3000, f"at most {MAX_DEPTH} levels deep"),
+        "a billion laughs": (lambda: laughs("TWICE"), "more than 100000 values"),
+        "a billion laughs in a list": (lambda: laughs("TWICE", "- "), "more than 100000 values"),
+        "a billion merged keys": (lambda: laughs("{<<: TWICE}"), "more than 100000 values"),
+        "a list in itself": (lambda: params("lr: null", "lr: &a [*a]"), "lr must be a number"),
+        "5,000 digits": (lambda: params("seed: 0", "seed: " + "9" * 5000), "5000 digits"),
+        "4,000 digits": (
+            lambda: params("seed: 0", "seed: " + "9" * 4000),
+            "got a whole number of 13288 bits",
+        ),
+        "100,000 hexadecimal digits": (
+            lambda: params("seed: 0", "seed: 0x" + "f" * 100_000),
+            "got a whole number of 400000 bits",
+        ),
+        "a day that there is not": (lambda: params("seed: 0", "seed: 2001-99-99"), "month must be"),
+        "a number that is a word": (lambda: params("seed: 0", "seed: !!int abc"), "'abc'"),
+        "a truth that is a word": (lambda: params("seed: 0", "seed: !!bool abc"), "'abc'"),
+        "a sign that there is not": (lambda: params("seed: 0", r'a: "\UFFFFFFFF"'), "is not YAML"),
+        "half a sign as a key": (lambda: params("seed: 0", r'"\ud800": 0'), r"got '\ud800'"),
+        "a line break and a colour in a key": (
+            lambda: params("seed: 0", r'"a\nb\e[31m": 0'),
+            r"a\nb\x1b[31m is not a setting",
+        ),
+        "a call of Python": (
+            lambda: params("seed: 0", "seed: !!python/object/apply:os.system [touch pwned]"),
+            "is not YAML",
+        ),
+        "3,000 unknown settings": (
+            lambda: PARAMS + b"".join(b"k%d: 1\n" % number for number in range(3000)),
+            "and 2990 more",
+        ),
+        "a class name of two lines": (
+            lambda: params("two]", r'"a\nb"]'),
+            "class_names.2 must be a line of 1 to 60 printable signs",
+        ),
+        "two classes of one name": (lambda: params("two]", "'0']"), "must have no name twice"),
+    },
+    "picture": {
+        "50,000x50,000 pixels": (lambda: claiming(50_000, 50_000), "is too large a picture"),
+        "7,000x7,000 pixels": (lambda: claiming(7000, 7000), "at most 33,554,432 pixels"),
+        "as many blank pixels as may be": (
+            lambda: png(Image.new("L", (5790, 5790), 255)),
+            "shows no digit",
+        ),
+        "a program for a printer": (lambda: EPS, "is not a PNG, JPEG, BMP, GIF or WebP picture"),
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "words"),
+    [
+        pytest.param(name, make, words, id=f"{name}: {what}")
+        for name, cases in REFUSED.items()
+        for what, (make, words) in cases.items()
+    ],
+)
+def test_a_malicious_file_is_refused_in_one_line_within_its_time_and_memory(name, make, words):
+    verdict = check(READERS[name], make())
+    assert verdict.message is not None
+    assert words in verdict.message
+
+
+def test_a_json_file_of_lists_in_lists_is_one_line(tmp_path):
+    (tmp_path / "summary.json").write_text("[" * 200_000)
+    with pytest.raises(DataError, match="is not JSON"):
+        read_json(tmp_path / "summary.json")
+
+
+def test_a_model_whose_weights_overflow_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    huge = np.full((784, 2), 1e38, "f4")
+    (tmp_path / "model.npz").write_bytes(weights("<f4", "(784, 2)", huge.tobytes()))
+    picture = Image.new("L", (28, 28), 255)
+    picture.paste(0, (5, 5, 20, 20))
+    picture.save("square.png")
+    for command in ("predict", "explain"):
+        result = CliRunner().invoke(main, [command, "model.npz", "square.png"])
+        assert result.exit_code == 1
+        (line,) = result.output.splitlines()
+        assert line == "Error: model small has weights that are too large to compute with"
+
+
+FORBIDDEN = {
+    "writing elsewhere": lambda path: path.write_bytes(b""),
+    "making a folder elsewhere": lambda path: path.mkdir(),
+    "linking elsewhere": lambda path: path.symlink_to("/"),
+    "running a program": lambda path: subprocess.run(["true"], check=True),
+    "running text": lambda path: exec("path"),
+    "unpickling": lambda path: pickle.loads(b"cbuiltins\nlen\n."),
+    "filling the memory": lambda path: np.ones(2 * READERS["idx"].memory, np.uint8),
+}
+
+
+@pytest.mark.parametrize("deed", FORBIDDEN.values(), ids=FORBIDDEN)
+def test_the_guard_sees_what_a_reader_must_not_do(tmp_path, deed):
+    reader = Reader(lambda content, folder: deed(tmp_path / "elsewhere"), list, ())
+    with pytest.raises(AssertionError):
+        check(reader, b"")
+
+
+@given(st.text(max_size=9))
+def test_an_errors_message_is_one_printable_line(text):
+    message = str(PipelineError(text * 500))
+    assert message.isprintable()
+    assert len(message) <= LONGEST
+    assert printable(text) == text or not text.isprintable()
