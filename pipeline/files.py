@@ -4,6 +4,7 @@ import fcntl
 import glob
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -182,7 +183,9 @@ def _refused(path: Path, error: OSError) -> PipelineError:
     own = {path, path.resolve(), *path.parents, *path.resolve().parents}
     temporary = any(part.startswith(f".{path.name}.") for part in refused.parts)
     if refused in own or temporary:
-        return PipelineError(f"{path} cannot be written: {reason}")
+        # Inside a folder that is being written, that folder's own name says more than this one's.
+        final = re.sub(r"(^|/)\.([^/]+)\.[^./]+\.tmp/new(?=/)", r"\1\2", str(path))
+        return PipelineError(f"{final} cannot be written: {reason}")
     return PipelineError(f"{refused}: {reason}")
 
 

@@ -221,3 +221,15 @@ def test_where_one_of_them_fails_the_older_ones_stay_and_nothing_else(tmp_path):
         assert read_json(tmp_path / name) == {"content": "first"}
     assert names(tmp_path) == ["a.json", "b", "d.json"]
     assert names(tmp_path / "b") == ["c.json"]
+
+
+def test_a_file_in_a_folder_that_is_being_written_has_the_name_it_will_have(tmp_path):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(PipelineError) as refused, whole_folder(tmp_path / "a") as folder:
+        write_or_fail(folder / "b", full)
+    assert str(refused.value) == f"{tmp_path}/a/b cannot be written: No space left on device"
+
+
+def write_or_fail(path, error):
+    with whole_file(path):
+        raise error

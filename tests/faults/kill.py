@@ -78,6 +78,13 @@ class Repro:
         """Wait for the next stage to be announced; give None at the end."""
         return self._said.get(timeout=timeout)
 
+    def reach(self, stage: str) -> bool:
+        """Wait for a stage to be announced; say whether it was, before the end."""
+        announced = self.next_stage()
+        while announced not in (stage, None):
+            announced = self.next_stage()
+        return announced is not None
+
     def wait_in_stage(self, seconds: float) -> str | None:
         """Wait so long, or until the next stage is announced; give that one, if it is."""
         try:
@@ -157,14 +164,11 @@ def kill_in_each_stage(
         way = WAYS[tally.kills % len(WAYS)]
         moment = rng.uniform(0, span)
         repro = Repro(folder)
-        stage = repro.next_stage()
-        while stage not in (target, None):
-            stage = repro.next_stage()
-        if stage is None:  # an orphan or the last victim got past it before it fell
+        if not repro.reach(target):  # an orphan or the last victim got past it before it fell
             if not ended_well(repro, folder, tally):
                 return f"dvc repro failed before {target}:\n{repro.said}"
             continue
-        stage = repro.wait_in_stage(moment) or stage
+        stage = repro.wait_in_stage(moment) or target
         if repro.kill(*way):
             tally.kills += 1
             tally.stages[stage.partition("@")[0]] += 1

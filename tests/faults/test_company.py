@@ -27,8 +27,7 @@ def test_a_second_run_beside_the_first_ends_well_or_says_that_it_must_wait(
 ):
     folder = make_project(tmp_path / "project", undisturbed["dvc.lock"])
     first = Repro(folder)
-    while first.next_stage() != stage:
-        assert first.process.poll() is None, first.said
+    assert first.reach(stage), first.said
     second = Repro(folder)
     codes = [run.end() for run in (first, second)]
     for run, code in zip((first, second), codes, strict=True):
@@ -43,8 +42,7 @@ def test_a_queue_works_beside_a_run(undisturbed, tmp_path):
     folder = make_project(tmp_path / "project", undisturbed["dvc.lock"])
     shell("git add -A && git commit -qm lock", folder)
     first = Repro(folder)
-    while first.next_stage() != "train@tiny":
-        assert first.process.poll() is None, first.said
+    assert first.reach("train@tiny"), first.said
     queued = shell("dvc exp run --queue -S variants.tiny.lr=0.3", folder, check=False)
     if queued.returncode:
         assert len(re.findall(WAIT, queued.stderr, re.M)) == 1, queued.stderr
