@@ -42,6 +42,10 @@ class ModelError(PipelineError):
     """A model file does not fit."""
 
 
+class TrackingError(PipelineError):
+    """An experiment tracker cannot be used."""
+
+
 class DeviceError(PipelineError):
     """The requested device cannot be used."""
 

@@ -332,6 +332,8 @@ class Settings(_Strict):
     """Images that training holds in memory to draw batches from; the others stay on disk."""
     dataset: str
     normalize: Literal["scale", "standardize"]
+    tracking: Literal["none", "dvclive", "wandb", "mlflow"]
+    """Who is told of each run; no result depends on it."""
     datasets: dict[Name, DatasetSettings]
     variants: dict[VariantName, VariantSettings]
     sweep: SweepSettings

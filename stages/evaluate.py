@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.command import Command, variant_argument
+from pipeline.command import Command, variant_argument, warn
 from pipeline.datasets.tables import open_examples, read_examples
 from pipeline.evaluation import evaluate
 from pipeline.files import all_or_none, write_json, write_table
@@ -12,6 +12,7 @@ from pipeline.nn.backend import find_device
 from pipeline.nn.model_file import load_model
 from pipeline.nn.parallel import Workers
 from pipeline.params import read_params
+from pipeline.tracking.run import track_results
 
 SPLITS = Path("data/splits")
 MODELS = Path("models")
@@ -26,7 +27,8 @@ def main(variant: str) -> None:
     settings = read_params()
     chosen = settings.variant(variant)
     device = find_device(settings.device)
-    model = load_model(MODELS / f"{variant}.npz", device)
+    path = MODELS / f"{variant}.npz"
+    model = load_model(path, device)
     with Workers(device) as workers:
         metrics, predictions = evaluate(
             model,
@@ -40,6 +42,7 @@ def main(variant: str) -> None:
     with all_or_none():
         write_table(PREDICTIONS / f"{variant}.csv", predictions)
         write_json(METRICS / f"{variant}.json", metrics)
+    track_results(settings.tracking, model, path, metrics, predictions, warn)
     click.echo(f"{variant}: {metrics['test_accuracy']:.2%} of {metrics['test_images']} test images")
 
 

@@ -19,6 +19,7 @@ from pipeline.nn.training import EpochReport, Training, make_network
 from pipeline.params import read_params
 from pipeline.processor import is_native
 from pipeline.progress import show_progress
+from pipeline.tracking.run import tracked_training
 
 SPLITS = Path("data/splits")
 MODELS = Path("models")
@@ -41,10 +42,24 @@ def main(variant: str) -> None:
         click.echo(f"{variant}: train_limit is {chosen.train_limit}; these are all there are")
     classes = examples.description.class_names
     network, rng = make_network(chosen, len(classes), settings.seed, device)
+    training = {
+        "settings": chosen.model_dump(),
+        "seed": settings.seed,
+        "dataset": examples.description.dataset,
+        "source": examples.description.source,
+        "images": len(examples),
+    }
+    if settings.shuffle_buffer != "all":
+        training["shuffle_buffer"] = settings.shuffle_buffer
     data = (SPLITS / "train.parquet", SPLITS / "validation.parquet")
     others = {"seed": settings.seed, "shuffle_buffer": settings.shuffle_buffer}
     checkpoint = Checkpoint(variant, run_digest(chosen, others, device, data), warn)
-    with Workers(device) as workers:
+    with (
+        Workers(device) as workers,
+        tracked_training(settings.tracking, variant, training, warn) as tracked,
+    ):
+        if tracked.place:
+            click.echo(f"{variant}: tracked in {tracked.place}")
         run = Training(
             network,
             chosen,
@@ -57,26 +72,20 @@ def main(variant: str) -> None:
         if run.reports:
             click.echo(f"{variant}: goes on after epoch {len(run.reports)}")
         try:
-            for _ in show_progress(variant, chosen.epochs, checkpoint.kept(run)):
+            epochs = tracked.follow(checkpoint.kept(run), earlier=tuple(run.reports))
+            for _ in show_progress(variant, chosen.epochs, epochs):
                 pass
         except TrainingError as error:
             checkpoint.remove()
             raise TrainingError(f"{variant}: {error}") from error
-    training = {
-        "settings": chosen.model_dump(),
-        "seed": settings.seed,
-        "dataset": examples.description.dataset,
-        "source": examples.description.source,
-        "images": len(examples),
-    }
-    if settings.shuffle_buffer != "all":
-        training["shuffle_buffer"] = settings.shuffle_buffer
     model = Model(variant, network, examples.normalization, classes, training)
+    path = MODELS / f"{variant}.npz"
     with all_or_none():
-        save_model(MODELS / f"{variant}.npz", model)
+        save_model(path, model)
         write_table(HISTORY / f"{variant}.csv", history_table(run.reports))
         write_table(NORMS / f"{variant}.csv", norms_table(run.reports))
     checkpoint.remove()
+    tracked.remember(path)
 
 
 def history_table(reports: list[EpochReport]) -> pd.DataFrame:

@@ -78,6 +78,11 @@ def test_every_variant_spells_out_every_setting_so_that_each_can_be_overridden()
         ("device", "tpu", "device must be one of 'cpu', 'gpu' or 'auto', got 'tpu'"),
         ("dataset", "emnist", "dataset must be one of fashion-mnist, mnist, mnist-5k, got emnist"),
         ("normalize", None, "normalize must be one of 'scale' or 'standardize', got None"),
+        (
+            "tracking",
+            "tensorboard",
+            "tracking must be one of 'none', 'dvclive', 'wandb' or 'mlflow', got 'tensorboard'",
+        ),
         ("variants.tiny.lr", -0.1, "variants.tiny.lr must be > 0, got -0.1"),
         ("variants.tiny.lr", ..., "variants.tiny.lr is required"),
         ("variants.tiny.hidden", [10, 0], "variants.tiny.hidden.1 must be > 0, got 0"),

@@ -17,7 +17,9 @@ MODULES = sorted(
     for path in (ROOT / folder).rglob("*.py")
 )
 # A module may import from its own room and from the rooms after it.
-ROOMS = ["commands", "report", "figures", "evaluation", "tuning", "nn", "datasets", "base"]
+ROOMS = [
+    "commands", "report", "figures", "tracking", "evaluation", "tuning", "nn", "datasets", "base",
+]  # fmt: skip
 
 
 def imports(module):
@@ -74,6 +76,9 @@ def test_imports_point_one_way():
         ("dask|distributed", r"pipeline/tuning/(cluster|worker)\.py"),
         ("optuna", r"pipeline/tuning/.*"),
         ("dvc", r"nowhere"),
+        ("dvclive", r"pipeline/tracking/dvclive\.py"),
+        ("wandb", r"pipeline/tracking/wandb\.py"),
+        ("mlflow", r"pipeline/tracking/mlflow\.py"),
         ("pyarrow", r"pipeline/datasets/(csv|parquet|tables)\.py"),
         ("sklearn", r"pipeline/(evaluation|figures/quality)\.py"),
         ("requests|urllib3", r"pipeline/datasets/(downloading|retrying)\.py"),

@@ -1,0 +1,89 @@
+"""Runs in MLflow: on the server that MLFLOW_TRACKING_URI names, or in a folder."""
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+from mlflow.tracking.context.registry import resolve_tags
+
+from pipeline.nn.training import EpochReport
+from pipeline.tracking.tracker import (
+    PROJECT,
+    Description,
+    Results,
+    Status,
+    local_folder,
+    scores,
+    set_defaults,
+)
+
+SECONDS = 10
+"""To wait for one answer of the server; each question is asked twice."""
+_LIMIT = 1000
+"""Metrics that MLflow takes at a time."""
+
+
+class MLflow:
+    """A run that training and evaluation share. The user's MLFLOW_* variables come before ours."""
+
+    def __init__(self, description: Description, run: str | None) -> None:
+        set_defaults(
+            {
+                "MLFLOW_TRACKING_URI": (local_folder() / "mlflow").as_uri(),
+                "MLFLOW_ALLOW_FILE_STORE": "true",  # MLflow would rather have a database
+                "MLFLOW_EXPERIMENT_NAME": PROJECT,
+                "MLFLOW_DISABLE_TELEMETRY": "true",
+                "MLFLOW_HTTP_REQUEST_TIMEOUT": str(SECONDS),
+                "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+            }
+        )
+        logging.getLogger("urllib3").setLevel(logging.ERROR)  # it announces every second attempt
+        self._client = MlflowClient()
+        self.run = run or self._start(description)
+        self.place = f"{self._client.tracking_uri}, run {self.run}"
+
+    def log(self, reports: Sequence[EpochReport]) -> None:
+        """Add the scores, with the epoch as the step."""
+        now = time.time_ns() // 1_000_000
+        metrics = [
+            Metric(name, value, now, report.epoch)
+            for report in reports
+            for name, value in scores(report).items()
+        ]
+        for start in range(0, len(metrics), _LIMIT):
+            self._client.log_batch(self.run, metrics[start : start + _LIMIT])
+
+    def results(self, results: Results) -> None:
+        """Add the metrics, and as artifacts the confusion matrix and the model."""
+        now = time.time_ns() // 1_000_000
+        metrics = [Metric(name, value, now, 0) for name, value in results.metrics.items()]
+        self._client.log_batch(self.run, metrics)
+        classes = list(results.class_names)
+        matrix = pd.crosstab(results.predictions["label"], results.predictions["prediction"])
+        matrix = matrix.reindex(index=classes, columns=classes, fill_value=0)
+        self._client.log_text(self.run, matrix.to_csv(), "confusion_matrix.csv")
+        self._client.log_artifact(self.run, str(results.model))
+
+    def end(self, status: Status) -> None:
+        """Set the run's status."""
+        self._client.set_terminated(self.run, status.upper())
+
+    def _start(self, description: Description) -> str:
+        tags = resolve_tags()  # the user and the git commit
+        if description.experiment:
+            tags["dvc.experiment"] = description.experiment
+        run = self._client.create_run(self._experiment(), run_name=description.name, tags=tags)
+        params = [Param(name, str(value)) for name, value in description.settings.items()]
+        self._client.log_batch(run.info.run_id, params=params)
+        return str(run.info.run_id)
+
+    def _experiment(self) -> str:
+        if number := os.environ.get("MLFLOW_EXPERIMENT_ID"):
+            return number
+        name = os.environ["MLFLOW_EXPERIMENT_NAME"]
+        experiment = self._client.get_experiment_by_name(name)
+        return str(experiment.experiment_id if experiment else self._client.create_experiment(name))

@@ -1,0 +1,260 @@
+"""What a run owes its tracker, and that it owes the run nothing."""
+
+import socket
+import subprocess
+import sys
+from importlib.util import find_spec
+from itertools import chain
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pipeline.errors import TrainingError
+from pipeline.nn.training import EpochReport, Score
+from pipeline.tracking import run as tracking_run
+from pipeline.tracking.run import TrackedRun, tracked_training
+from pipeline.tracking.tracker import Results, local_folder
+from tests.conftest import copy_project
+from tests.tracking.small import change, environment, make_small, results, stage
+
+TRAINING = {"settings": {"lr": 0.1, "epochs": 5}, "seed": 7, "dataset": "mnist-5k"}
+REPORTS = [EpochReport(at, Score(1 / at, 0.5), Score(2 / at, 0.4), (), ()) for at in range(1, 6)]
+
+TRAINED = ("models/tiny.npz", "plots/history/tiny.csv", "plots/norms/tiny.csv")
+
+
+class Recorder:
+    """A tracker that keeps what it is told, and raises in the methods named in `broken`."""
+
+    told: list[tuple]
+    broken: frozenset[str] = frozenset()
+    reason = "no answer\ntoday"
+
+    def __init__(self, description, run):
+        self.run = run or "new"
+        self.place = "https://anna:secret@example.org/runs"
+        self._hear("start", description, run)
+
+    def _hear(self, event, *content):
+        self.told.append((event, *content))
+        if event in self.broken:
+            raise ConnectionError(self.reason)
+
+    def log(self, reports):
+        self._hear("log", [report.epoch for report in reports])
+
+    def results(self, results):
+        self._hear("results", results.metrics)
+
+    def end(self, status):
+        self._hear("end", status)
+
+
+@pytest.fixture
+def recorder(monkeypatch, tmp_path):
+    """A tracker of our own in the place of MLflow's, and an empty folder to run in."""
+    told = type("Recorder", (Recorder,), {"told": []})
+    monkeypatch.setattr(tracking_run, "_tracker", lambda name: told)
+    monkeypatch.chdir(tmp_path)
+    return told
+
+
+@pytest.fixture
+def warnings():
+    return []
+
+
+def train(warnings, reports=REPORTS):
+    with tracked_training("mlflow", "tiny", TRAINING, warnings.append) as run:
+        followed = list(run.follow(reports))
+    return run, followed
+
+
+def test_every_epoch_reaches_the_tracker_once_and_in_order(recorder, warnings, monkeypatch):
+    for pause in (0, 1000):
+        monkeypatch.setattr(tracking_run, "SECONDS", pause)
+        recorder.told.clear()
+        _, followed = train(warnings)
+        assert followed == REPORTS
+        calls = [content for event, content, *_ in recorder.told if event == "log"]
+        assert list(chain(*calls)) == [1, 2, 3, 4, 5]
+        assert len(calls) == (5 if pause == 0 else 1)
+    assert warnings == []
+
+
+def test_a_tracker_is_told_of_all_settings_and_of_dvcs_experiment(recorder, warnings, monkeypatch):
+    monkeypatch.setenv("DVC_EXP_NAME", "comfy-sley")
+    train(warnings)
+    (_, description, earlier), *_ = recorder.told
+    assert description.settings == {
+        "variant": "tiny", "lr": 0.1, "epochs": 5, "seed": 7, "dataset": "mnist-5k",
+    }  # fmt: skip
+    assert (description.name, earlier) == ("tiny comfy-sley", None)
+
+
+def test_passwords_in_addresses_are_shown_nowhere(recorder, warnings):
+    recorder.broken = {"end"}
+    recorder.reason = "POST http://anna:secret@example.org:5000/api failed"
+    assert train(warnings)[0].place == "https://***@example.org/runs"
+    assert warnings[0].endswith("failed: POST http://***@example.org:5000/api failed")
+
+
+@pytest.mark.parametrize("broken", ["start", "log", "end"])
+@pytest.mark.parametrize("pause", [0, 1000])
+def test_a_failing_tracker_is_one_line_and_hears_no_more(
+    recorder, warnings, monkeypatch, broken, pause
+):
+    monkeypatch.setattr(tracking_run, "SECONDS", pause)
+    recorder.broken = {broken}
+    _, followed = train(warnings)
+    assert followed == REPORTS
+    assert warnings == ["tiny goes on without mlflow, which failed: no answer today"]
+    assert recorder.told[-1][0] == broken
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (TrainingError("diverged"), "failed"),
+        (MemoryError(), "failed"),
+        (KeyboardInterrupt(), "killed"),
+        (SystemExit(143), "killed"),
+    ],
+)
+@pytest.mark.parametrize("broken", [frozenset(), {"log"}])
+def test_an_interrupted_run_ends_as_what_it_is_and_raises_what_it_raised(
+    recorder, warnings, error, status, broken
+):
+    def reports():
+        yield from REPORTS[:2]
+        raise error
+
+    recorder.broken = broken
+    with pytest.raises(type(error)):
+        train(warnings, reports())
+    expected = [("log", [1, 2])] + ([] if broken else [("end", status)])
+    assert recorder.told[1:] == expected
+
+
+def test_a_run_that_goes_on_from_a_checkpoint_has_its_earlier_epochs_too(recorder, warnings):
+    with tracked_training("mlflow", "tiny", TRAINING, warnings.append) as run:
+        assert list(run.follow(REPORTS[2:], earlier=REPORTS[:2])) == REPORTS[2:]
+    assert ("log", [1, 2, 3, 4, 5]) in recorder.told
+
+
+def evaluate(model, warnings, tracker="mlflow"):
+    run = TrackedRun(tracker, "tiny", TRAINING, warnings.append)
+    run.start(model)
+    run.results(Results({"test_accuracy": 0.9}, pd.DataFrame(), (), model))
+    run.end("finished")
+
+
+def test_results_go_to_the_run_that_trained_the_model(recorder, warnings):
+    model = Path("tiny.npz")
+    model.write_bytes(b"weights")
+    train(warnings)[0].remember(model)
+    recorder.told.clear()
+    evaluate(model, warnings)
+    (_, _, earlier), *rest = recorder.told
+    assert earlier == "new"
+    assert rest == [("results", {"test_accuracy": 0.9}), ("end", "finished")]
+
+
+def test_a_run_that_lost_its_tracker_is_taken_up_again_with_the_results(recorder, warnings):
+    model = Path("tiny.npz")
+    model.write_bytes(b"weights")
+    recorder.broken = {"log"}
+    train(warnings)[0].remember(model)
+    recorder.broken = frozenset()
+    recorder.told.clear()
+    evaluate(model, warnings)
+    assert [event for event, *_ in recorder.told] == ["start", "results", "end"]
+    assert recorder.told[0][2] == "new"
+
+
+def test_another_model_or_another_tracker_starts_a_run_of_its_own(recorder, warnings):
+    model = Path("tiny.npz")
+    model.write_bytes(b"weights")
+    evaluate(model, warnings)  # trained before there was tracking
+    train(warnings)[0].remember(model)
+    evaluate(model, warnings, tracker="wandb")
+    model.write_bytes(b"other weights")
+    evaluate(model, warnings)
+    starts = [earlier for event, *_, earlier in recorder.told if event == "start"]
+    assert starts == [None] * 4
+    assert warnings == []
+
+
+@pytest.mark.usefixtures("recorder")
+def test_a_damaged_note_of_a_run_is_one_line(warnings):
+    model = Path("tiny.npz")
+    model.write_bytes(b"weights")
+    train(warnings)[0].remember(model)
+    Path("tracking/runs/tiny.json").write_text("{")
+    evaluate(model, warnings)
+    (line,) = warnings
+    assert "tracking/runs/tiny.json is not JSON" in line
+
+
+@pytest.mark.parametrize("package", ["dvclive", "mlflow", "wandb"])
+def test_a_tracker_that_is_not_installed_is_one_line_that_says_how_to_get_it(
+    package, warnings, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, package, None)  # as Python itself marks what cannot be had
+    monkeypatch.delitem(sys.modules, f"pipeline.tracking.{package}", raising=False)
+    with tracked_training(package, "tiny", TRAINING, warnings.append) as run:
+        assert list(run.follow(REPORTS)) == REPORTS
+    (line,) = warnings
+    assert f"tiny goes on without {package}" in line
+    assert "pip install -e '.[tracking]'" in line
+
+
+def test_what_trackers_leave_lies_in_the_project_even_for_queued_experiments(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    assert local_folder() == tmp_path / "tracking"
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "project"))
+    assert local_folder() == tmp_path / "project/tracking"
+
+
+@pytest.fixture(scope="module")
+def untracked(tmp_path_factory, few_digits):
+    """A project whose one network was trained and evaluated without a tracker, and what it said."""
+    project = copy_project(tmp_path_factory.mktemp("untracked") / "project")
+    make_small(project, few_digits)
+    code = (
+        "import sys, stages.train, stages.evaluate\n"
+        "stages.train.main(['tiny'], standalone_mode=False)\n"
+        "stages.evaluate.main(['tiny'], standalone_mode=False)\n"
+        "print([name for name in ('dvclive', 'mlflow', 'wandb') if name in sys.modules])"
+    )
+    return project, subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=project, env=environment(project.parent), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+
+def test_without_tracking_no_trackers_package_is_imported_and_nothing_is_left(untracked):
+    project, said = untracked
+    assert said.stdout.splitlines()[-1] == "[]"
+    assert said.stderr == ""
+    assert not (project / "tracking").exists()
+
+
+@pytest.mark.skipif(not find_spec("mlflow"), reason="needs the extra tracking (make extras)")
+def test_an_mlflow_server_that_does_not_answer_is_one_line_and_the_results_are_the_same(
+    untracked, project, few_digits
+):
+    make_small(project, few_digits)
+    change(project, tracking="mlflow")
+    with socket.socket() as closed:  # bound and not listening: whoever connects is refused
+        closed.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        done = stage(project, "train", MLFLOW_TRACKING_URI=address)
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("Warning: tiny goes on without mlflow, which failed: ")
+    assert address in done.stderr
+    expected = results(untracked[0])
+    assert results(project) == {name: expected[name] for name in TRAINED}
