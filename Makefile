@@ -8,7 +8,7 @@ export LOGNAME ?= $(shell id -un 2>/dev/null || id -u)
 export HOME ?= $(shell $(PYTHON) -c 'from pathlib import Path; print(Path.home())' 2>/dev/null \
 	|| echo $(CURDIR)/.dvc/tmp)
 
-.PHONY: all setup mend report test slow bench fuzz lint format lock
+.PHONY: all setup mend extras report test slow bench fuzz lint format lock
 
 all: setup mend
 	dvc repro
@@ -47,11 +47,21 @@ mend:
 			rm dvc.lock.tmp; echo "dvc.lock was cut short and is made anew"; \
 		else mv dvc.lock.tmp dvc.lock; fi; }
 
+extras: .venv/extras
+
+# Trackers, S3 remotes, and what slow tests need. MLflow's server takes no pyarrow as new as ours, so
+# it gets an environment of its own.
+.venv/extras: .venv/installed requirements-extras.lock requirements-mlflow.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-extras.lock
+	$(PYTHON) -m venv .venv/mlflow-server
+	.venv/mlflow-server/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-mlflow.lock
+	touch $@
+
 test: setup
 	pytest -n 2 --dist loadgroup
 
 # Tests that start clusters and servers, or repeat things many times.
-slow: setup
+slow: extras
 	pytest -m slow
 
 # Takes 10 minutes and wants the machine for itself. PyTorch stays out of the pipeline's environment.
@@ -80,8 +90,13 @@ format: setup
 	ruff check --fix .
 	ruff format .
 
-# Needs uv. The lock serves every supported Python and platform, and names no index.
+# Needs uv. The locks serve every supported Python and platform, and name no index. All extras are
+# resolved together first, so that none of them asks for another version of what `make` installs.
+COMPILE := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+	--fork-strategy fewest --python-version 3.11 --custom-compile-command "make lock"
+LOCKED := --extra sweep --extra test --extra lint --extra build
 lock:
-	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --fork-strategy fewest \
-		--python-version 3.11 --extra sweep --extra test --extra lint --extra build \
-		--custom-compile-command "make lock" pyproject.toml -o requirements.lock
+	$(COMPILE) $(LOCKED) --extra tracking --extra s3 --extra slow pyproject.toml -o requirements-extras.lock
+	$(COMPILE) $(LOCKED) --constraint requirements-extras.lock pyproject.toml -o requirements.lock
+	sed -n 's/^mlflow-skinny==\([^ ]*\).*/mlflow==\1/p' requirements-extras.lock | \
+		$(COMPILE) - -o requirements-mlflow.lock
