@@ -16,7 +16,7 @@ STORE = Path("data/sweep")
 
 
 @click.command(cls=Command)
-@click.argument("variant")
+@click.argument("variant", required=False)
 @click.option("--space", help="Take this one of sweep.spaces, not the one that sweep.space names.")
 @click.option(
     "--scheduler",
@@ -31,13 +31,13 @@ STORE = Path("data/sweep")
     help="Write sweep.json, sweep.csv and figures/ in this folder.",
 )
 def main(
-    variant: str,
+    variant: str | None,
     space: str | None,
     scheduler: str | None,
     workers: int | None,
     results: Path | None,
 ) -> None:
-    """Try settings of VARIANT and measure them on the validation part.
+    """Try settings of VARIANT, or of the one that sweep.variant names, on the validation part.
 
     Goes on where an earlier run of the same sweep was ended.
     """
@@ -48,6 +48,7 @@ def main(
     from pipeline.tuning.space import logarithmic
 
     settings = read_params()
+    variant = variant or settings.sweep.variant
     name = space or settings.sweep.space
     plan = SweepPlan.of(settings, variant, name)
     trials = run_trials(plan, SPLITS, STORE, click.echo, scheduler, workers)

@@ -150,6 +150,12 @@ epochs: 3
 batch_size: all
 dataset: mine
 normalize: scale
+tracking: none
+sweep:
+  variant: small
+  space: rates
+  spaces:
+    rates: {sampler: tpe, pruner: none, trials: 2, parallel: 1, settings: {lr: {low: 0.1, high: 1}}}
 datasets:
   mine:
     source: [embedded, 'kaggle:a/b']

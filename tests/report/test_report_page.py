@@ -39,6 +39,16 @@ pytestmark = pytest.mark.xdist_group("browser")
 DIGITS = tuple("0123456789")
 FILES = [file for group in FIGURES.values() for file in group]
 MARKUP = """<script>window.harm = 1</script>'"</script><img src=x onerror="window.harm = 1">"""
+SWEEP = {
+    "variant": "wide",
+    "space": "rates",
+    "spaces": {
+        "rates": {
+            "sampler": "random", "pruner": "none", "trials": 2, "parallel": 1,
+            "settings": {"lr": [0.1, 0.2]},
+        }
+    },
+}  # fmt: skip
 VARIANTS = {
     "wide": {"hidden": [64, 32], "lr": 0.1, "batch_size": "all", "epochs": 400},
     "squares": {
@@ -72,7 +82,7 @@ def params(**others):
     return {
         "seed": 7, "device": "cpu", "lr": None, "epochs": None, "batch_size": None,
         "dataset": "mnist-5k", "normalize": "standardize", "datasets": {"mnist-5k": known},
-        "variants": VARIANTS,
+        "variants": VARIANTS, "tracking": "none", "sweep": SWEEP,
     } | others  # fmt: skip
 
 
