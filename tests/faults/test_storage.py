@@ -19,7 +19,8 @@ pytestmark = pytest.mark.slow
 
 
 def command(stage):
-    return DEFINITIONS[stage]["cmd"].replace("${item.variant}", VARIANT)
+    definition = DEFINITIONS[stage]
+    return definition["cmd"] + (f" {VARIANT}" if "matrix" in definition else "")
 
 
 def output_folders(stage):
@@ -56,7 +57,9 @@ def check_refusal_and_recovery(folder, stage, wrapped, make_room=lambda: None):
     assert re.fullmatch(r"Error: [^.].+ cannot be written: .+", lines[0])
     assert ".tmp" not in lines[0]
     make_room()
-    assert content(folder) == before
+    # Training that could not write its model may have kept a checkpoint, to go on from.
+    left = {name: kept for name, kept in content(folder).items() if name[:13] != ".checkpoints/"}
+    assert left == before
     again = run(folder, command(stage))
     assert again.returncode == 0, again.stderr
     assert content(folder).keys() == before.keys()
