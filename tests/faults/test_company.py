@@ -40,7 +40,6 @@ def test_a_second_run_beside_the_first_ends_well_or_says_that_it_must_wait(
 
 def test_a_queue_works_beside_a_run(undisturbed, tmp_path):
     folder = make_project(tmp_path / "project", undisturbed["dvc.lock"])
-    shell("git add -A && git commit -qm lock", folder)
     first = Repro(folder)
     assert first.reach("train@tiny"), first.said
     queued = shell("dvc exp run --queue -S variants.tiny.lr=0.3", folder, check=False)
