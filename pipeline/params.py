@@ -383,8 +383,20 @@ def read_params(path: Path = Path("params.yaml")) -> Settings:
         raise SettingsError(f"{path}: {error}") from error
 
 
+TAGS = ("null", "bool", "int", "float", "str", "seq", "map")
+"""Kinds of values that YAML's core schema knows; dates and sets are not among them."""
+
+
 class _Constructor(SafeConstructor):
-    """Counts what a document's aliases stand for before any of it is built."""
+    """Builds numbers, truths, texts, lists and mappings alone.
+
+    What a document's aliases stand for is counted before any of it is built.
+    """
+
+    yaml_constructors = {  # noqa: RUF012  # ruamel's class says that it is the instance's
+        tag: SafeConstructor.yaml_constructors[tag]
+        for tag in (None, *map("tag:yaml.org,2002:{}".format, TAGS))
+    }
 
     def construct_document(self, node: Node) -> Any:
         if _weight(node, {}) > MAX_NODES:

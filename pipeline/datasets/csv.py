@@ -77,6 +77,8 @@ def _parse(
                 block_size=BLOCK,
                 use_threads=use_threads,
             ),
+            # Without this, a quote that is never closed would swallow the rest of its block unseen.
+            parse_options=csv.ParseOptions(newlines_in_values=True),
             convert_options=csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.uint8()), null_values=[]
             ),
@@ -132,4 +134,6 @@ def _reason(message: str) -> str:
         return f"must hold whole numbers from 0 to 255, got '{value}' in row {row}, column {column}"
     if "Could not skip" in message:  # a header without an end of line
         return "has no rows"
+    if "straddl" in message:
+        return f"has a line, or a cell in quotes, that does not end within {BLOCK} bytes"
     return f"is not a CSV file of images: {message.splitlines()[0][:200]}"

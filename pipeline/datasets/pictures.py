@@ -22,8 +22,10 @@ INK = 0.2
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 """Pillow knows 40 more, one of which hands the file to another program."""
-MOST_PIXELS = 1 << 25
-"""Pixels of a picture, 33 million: as many take 0.3 GB to unpack."""
+MOST_PIXELS = 12_000_000
+"""Pixels of a picture, as of 4,000x3,000: a WebP of as many takes 0.24 GB to unpack."""
+MOST_JPEG_PIXELS = 50_000_000
+"""A camera's picture may have more: it is unpacked row by row, at an eighth of its size."""
 SIDE = 1024
 """Pixels; a picture of twice as many on a side is made smaller before anything is computed."""
 
@@ -43,10 +45,12 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
             warnings.simplefilter("ignore")  # of damaged notes on the camera, which are left aside
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as opened:
-                if opened.width * opened.height > MOST_PIXELS:
+                by_rows = opened.format in ("JPEG", "MPO") and "progressive" not in opened.info
+                most = MOST_JPEG_PIXELS if by_rows else MOST_PIXELS
+                if opened.width * opened.height > most:
                     raise DataError(
-                        f"{path} is too large a picture: it must have at most {MOST_PIXELS:,} "
-                        f"pixels, got {opened.width}x{opened.height}"
+                        f"{path} is too large a picture: it must have at most {most:,} pixels, "
+                        f"got {opened.width}x{opened.height}"
                     )
                 coloured = _small(opened)
     except FileNotFoundError as error:

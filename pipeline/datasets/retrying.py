@@ -9,7 +9,9 @@ from time import sleep
 from typing import TypeVar
 
 import requests
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ReadTimeoutError
 
+from pipeline.datasets import downloading
 from pipeline.errors import DataError, in_one_line
 
 MAX_PAUSE = 60
@@ -63,7 +65,13 @@ def _pause(error: Exception, number: int) -> int | None:
 
 def _network_reason(error: BaseException) -> str:
     """Say, in one line, what went wrong in the end."""
-    return in_one_line(_innermost(error)).split(" for url: ")[0]
+    inner = _innermost(error)
+    if isinstance(inner, ReadTimeoutError):
+        return f"sends nothing for {downloading.SILENT_SECONDS} s"
+    if isinstance(inner, ConnectTimeoutError) and not isinstance(inner, NewConnectionError):
+        return f"cannot be reached within {downloading.CONNECT_SECONDS} s"
+    text = in_one_line(inner).split(" for url: ")[0]
+    return re.sub(r"^\w+\(host=[^)]*\): ", "", text)  # the name of a class
 
 
 def _innermost(error: BaseException) -> BaseException:

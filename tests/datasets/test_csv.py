@@ -214,6 +214,20 @@ def test_a_damaged_gzip_file_is_refused(tmp_path, few_digits, damage):
         read_csv(path)
 
 
+@pytest.mark.parametrize("after", [0, 10, 3000])
+def test_a_quote_that_is_never_closed_swallows_no_rows(path, after):
+    row = b"0," * 784 + b"0\n"
+    path.write_bytes(row * 3 + b'"' + row * after)
+    with refused(path):
+        read_csv(path)
+
+
+def test_numbers_in_quotes_are_read_as_numbers(path, few_digits):
+    rows = [[f'"{cell}"' for cell in row] for row in csv_rows(few_digits)]
+    path.write_bytes(csv_bytes(rows))
+    assert_same(read_csv(path), few_digits)
+
+
 def test_another_kind_of_file_and_a_missing_one_are_refused(tmp_path):
     (tmp_path / "picture.csv").write_bytes(b"\x89PNG\r\n\x1a\n\0\xff")
     for name, word in (("picture.csv", "is not text"), ("absent.csv", "No such file")):

@@ -113,15 +113,15 @@ def laughs(value: str, start: str = "") -> bytes:
     return "\n".join(lines).encode()
 
 
-def png(picture: Image.Image) -> bytes:
+def saved(picture: Image.Image, form: str, **options: object) -> bytes:
     content = io.BytesIO()
-    picture.save(content, "PNG", compress_level=1)
+    picture.save(content, form, **options)
     return content.getvalue()
 
 
 def claiming(width: int, height: int) -> bytes:
     """Give a small PNG that claims another size."""
-    content = bytearray(png(Image.new("L", (8, 8))))
+    content = bytearray(saved(Image.new("L", (8, 8)), "PNG"))
     content[16:24] = struct.pack(">II", width, height)
     content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
     return bytes(content)
@@ -213,7 +213,8 @@ REFUSED = {
             lambda: params("seed: 0", "seed: 0x" + "f" * 100_000),
             "got a whole number of 400000 bits",
         ),
-        "a day that there is not": (lambda: params("seed: 0", "seed: 2001-99-99"), "month must be"),
+        "a day": (lambda: params("seed: 0", "seed: 2001-09-09"), "timestamp"),
+        "an ordered mapping": (lambda: params("seed: 0", "seed: !!omap [a: 1, a: 1]"), "omap"),
         "a number that is a word": (lambda: params("seed: 0", "seed: !!int abc"), "'abc'"),
         "a truth that is a word": (lambda: params("seed: 0", "seed: !!bool abc"), "'abc'"),
         "a sign that there is not": (lambda: params("seed: 0", r'a: "\UFFFFFFFF"'), "is not YAML"),
@@ -238,10 +239,20 @@ REFUSED = {
     },
     "picture": {
         "50,000x50,000 pixels": (lambda: claiming(50_000, 50_000), "is too large a picture"),
-        "7,000x7,000 pixels": (lambda: claiming(7000, 7000), "at most 33,554,432 pixels"),
+        "7,000x7,000 pixels": (lambda: claiming(7000, 7000), "at most 12,000,000 pixels"),
         "as many blank pixels as may be": (
-            lambda: png(Image.new("L", (5790, 5790), 255)),
+            lambda: saved(
+                Image.new("RGB", (4000, 3000)), "WEBP", lossless=True, quality=0, method=0
+            ),
             "shows no digit",
+        ),
+        "a camera's pixels, all blank": (
+            lambda: saved(Image.new("RGB", (10_000, 5000)), "JPEG", subsampling=0),
+            "shows no digit",
+        ),
+        "as many of them unpacked all at once": (
+            lambda: saved(Image.new("RGB", (10_000, 5000)), "JPEG", progressive=True),
+            "at most 12,000,000 pixels",
         ),
         "a program for a printer": (lambda: EPS, "is not a PNG, JPEG, BMP, GIF or WebP picture"),
     },
