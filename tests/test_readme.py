@@ -15,20 +15,15 @@ from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
-COMMANDS = [
-    (command, shown.splitlines())
-    for block in BLOCKS
-    for command, _, shown in (part.partition("\n") for part in re.split(r"^\$ ", block, flags=re.M))
-    if command
-]
+QUEUE = [block for block in BLOCKS if "dvc queue" in block]
+OTHERS = [block for block in BLOCKS if block not in QUEUE]
 SETUP = ("git clone", "cd ", "make", "source ", "pip install")
 VARIANTS = ("tiny", "two_hidden")
 NETWORK = "dataset=fashion-mnist"
 
 
-GRID = next(at for at, (command, _) in enumerate(COMMANDS) if "--queue" in command)
-# Each half takes a minute, so they run side by side, each in a clone of its own.
-FIRST, SECOND = (pytest.mark.xdist_group(f"readme {half}") for half in (1, 2))
+# All share one clone, whose first run takes half a minute.
+pytestmark = pytest.mark.xdist_group("readme")
 
 
 @pytest.fixture(scope="module")
@@ -73,22 +68,35 @@ def summary(folder):
     return json.loads((folder / "metrics/summary.json").read_text())
 
 
+def commands_of(blocks):
+    """Give the commands of some blocks, each with the lines that the README shows for it."""
+    return [
+        (command, shown.splitlines())
+        for block in blocks
+        for command, _, shown in (
+            part.partition("\n") for part in re.split(r"^\$ ", block, flags=re.M)
+        )
+        if command
+    ]
+
+
 def test_the_readme_has_commands_and_names_only_targets_that_make_knows():
-    assert len(COMMANDS) > 15
-    for command, _ in COMMANDS:
+    commands = commands_of(BLOCKS)
+    assert len(commands) > 15
+    for command, _ in commands:
         if command.startswith("make"):
             shell(f"{command} --dry-run", ROOT)
 
 
 @pytest.mark.parametrize(
-    "commands",
-    [pytest.param(COMMANDS[:GRID], marks=FIRST), pytest.param(COMMANDS[GRID:], marks=SECOND)],
-    ids=["up to the grid", "from the grid on"],
+    "blocks",
+    [
+        pytest.param(OTHERS, id="all but the queue"),
+        pytest.param(QUEUE, id="the queue", marks=pytest.mark.slow),
+    ],
 )
-def test_every_command_of_the_readme_works_in_its_order_and_runs_the_stages_it_shows(
-    clone, commands
-):
-    for command, shown in commands:
+def test_every_command_of_the_readme_works_in_its_order_and_runs_the_stages_it_shows(clone, blocks):
+    for command, shown in commands_of(blocks):
         if command.startswith(SETUP) or NETWORK in command:
             continue
         refused = "lr=abc" in command
@@ -141,14 +149,12 @@ def wait_for_queue(folder):
     pytest.fail(status)
 
 
-@SECOND
 def test_a_second_repro_does_nothing_and_leaves_git_clean(clone):
     clean(clone)
     assert "Data and pipelines are up to date." in shell("dvc repro", clone).stdout
     assert shell("git status --porcelain", clone).stdout == ""
 
 
-@SECOND
 def test_a_matrix_over_the_variants_makes_a_stage_for_each_of_their_names(clone):
     stages = shell("dvc stage list --name-only", clone).stdout.split()
     variants = list(summary(clone))
@@ -157,7 +163,6 @@ def test_a_matrix_over_the_variants_makes_a_stage_for_each_of_their_names(clone)
     ]
 
 
-@SECOND
 def test_curves_of_all_variants_are_one_plot_with_a_line_each_and_the_revision_dashed(clone):
     shell("dvc plots diff HEAD -o shown", clone)
     page = (clone / "shown/index.html").read_text()
@@ -174,7 +179,6 @@ def test_curves_of_all_variants_are_one_plot_with_a_line_each_and_the_revision_d
     assert len(confusions) == len(VARIANTS)
 
 
-@SECOND
 def test_models_are_named_for_dvcs_registry(clone):
     tags = shell("dvc artifacts get --help", clone)
     assert tags.returncode == 0
