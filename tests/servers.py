@@ -190,7 +190,6 @@ class _Handler(BaseHTTPRequestHandler):
         linger = struct.pack("ii", 1, 0)
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.rfile.close()
-        self.wfile.close()
         self.connection.close()
 
     def log_message(self, *args) -> None:
