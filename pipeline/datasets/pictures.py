@@ -4,6 +4,7 @@ MNIST's digits were scaled to fit a box of 20x20 pixels, keeping their proportio
 28x28 field with their centre of mass at its centre (https://yann.lecun.com/exdb/mnist/).
 """
 
+import struct
 import warnings
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         raise DataError(f"{path} is not a PNG, JPEG, BMP, GIF or WebP picture") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise DataError(f"{path} is too large a picture: {error}") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, struct.error) as error:  # what Pillow lets through
         raise DataError(f"{path} is a damaged picture: {error}") from error
     try:
         return center_digit(_on_paper(coloured))

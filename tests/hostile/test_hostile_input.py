@@ -254,6 +254,10 @@ REFUSED = {
             lambda: saved(Image.new("RGB", (10_000, 5000)), "JPEG", progressive=True),
             "at most 12,000,000 pixels",
         ),
+        "notes on the camera that end too soon": (
+            lambda: saved(Image.new("L", (28, 28)), "PNG", exif=b"Exif\0\0II*\0}\xf1\xaf"),
+            "is a damaged picture",
+        ),
         "a program for a printer": (lambda: EPS, "is not a PNG, JPEG, BMP, GIF or WebP picture"),
     },
 }
