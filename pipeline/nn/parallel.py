@@ -7,10 +7,12 @@ they give is put together in the order of the pieces, whichever thread was first
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
+from queue import SimpleQueue
 from threading import Lock, Thread
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 from pipeline.nn.backend import Device, available_cores
 
@@ -20,6 +22,7 @@ TILE_ROWS = 1024
 TILES_SHARE = 4
 """The number of tiles is a multiple of this, so that 2 or 4 threads have the same to do."""
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -80,43 +83,65 @@ class Workers:
             if error is not None:
                 raise error
 
-    def in_step(self, *phases: Callable[[int], None]) -> None:
-        """Call `phase(0)` here and `phase(1)` in another thread, for one phase after the other.
+    def in_rounds(
+        self,
+        item: Item | None,
+        first: Callable[[Item, int], None],
+        alone: Callable[[Item], None],
+        following: Callable[[], Item | None],
+        last: Callable[[Item, int], None],
+    ) -> None:
+        """Take one item after another through three phases, in this thread and another one.
 
-        No phase begins before both have ended the one before. A helper is woken once for all of
-        them: that takes 20 microseconds, as long as a small product.
+        A round is `first(item, 0)` beside `first(item, 1)`; then `alone(item)` beside
+        `following()`, which gives the next round's item, or None at the end; then `last(item, 0)`
+        beside `last(item, 1)`. No phase begins before the one before has ended, except `following`.
+        To wake a thread takes 20 microseconds, as long as a small product. So the thread that comes
+        last to the end of a phase goes on at once, with the next phase's longer part, 0.
         """
         if not self._helpers:
-            for phase in phases:
-                phase(0)
-                phase(1)
+            while item is not None:
+                first(item, 0)
+                first(item, 1)
+                alone(item)
+                upcoming = following()
+                last(item, 0)
+                last(item, 1)
+                item = upcoming
             return
-        *earlier, last = phases
-        helper = self._helpers[0]
+        relay: _Relay[Item | None] = _Relay()
+        after: Item | None = None
 
-        meetings = [_Meeting() for _ in earlier]
-
-        def work() -> None:
+        def work(thread: int) -> None:
+            nonlocal after
+            here, part = item, thread
             try:
-                for phase, meeting in zip(earlier, meetings, strict=True):
-                    phase(1)
-                    meeting.attend(1)
-                last(1)
+                while here is not None:
+                    first(here, part)
+                    if relay.is_last():
+                        alone(here)
+                        relay.wake(thread, here)
+                        part = 0
+                    else:
+                        after = following()
+                        relay.sleep(thread)
+                        part = 1
+                    last(here, part)
+                    if relay.is_last():
+                        here, part = after, 0
+                        relay.wake(thread, here)
+                    else:
+                        here, part = relay.sleep(thread), 1
             except BaseException:
-                for meeting in meetings:
-                    meeting.call_off(1)
+                relay.call_off()
                 raise
 
-        helper.start(work)
+        helper = self._helpers[0]
+        helper.start(partial(work, 1))
         try:
-            for phase, meeting in zip(earlier, meetings, strict=True):
-                phase(0)
-                meeting.attend(0)
-            last(0)
-        except BaseException:
-            for meeting in meetings:
-                meeting.call_off(0)
-            raise
+            work(0)
+        except _CalledOffError:
+            pass
         finally:
             error = helper.wait()
             if error is not None and not isinstance(error, _CalledOffError):
@@ -144,32 +169,42 @@ class Workers:
 
 
 class _CalledOffError(Exception):
-    """The other side of a meeting failed and will not come."""
+    """The other thread failed."""
 
 
-class _Meeting:
-    """A point where two threads, sides 0 and 1, wait for each other.
+class _Relay(Generic[Item]):
+    """Where two threads, 0 and 1, meet again and again; the later one hands the other an item.
 
-    It uses plain locks, held until the other side lets go: threading's barriers and semaphores are
-    written in Python and take longer than a small product.
+    It uses what is written in C: threading's barriers and semaphores are written in Python and take
+    longer than a small product.
     """
 
     def __init__(self) -> None:
-        self._there = (_held(), _held())
-        self._called_off = False
+        self._somebody_is_there = Lock()
+        self._calls: tuple[SimpleQueue[Item | _CalledOffError], ...] = SimpleQueue(), SimpleQueue()
 
-    def attend(self, side: int) -> None:
-        """Wait for the other side. Raises _CalledOffError where it failed."""
-        self._there[side].release()
-        self._there[1 - side].acquire()
-        if self._called_off:
-            raise _CalledOffError
+    def is_last(self) -> bool:
+        """Say, at a meeting, whether the other thread is there already."""
+        if self._somebody_is_there.acquire(blocking=False):
+            return False
+        self._somebody_is_there.release()
+        return True
 
-    def call_off(self, side: int) -> None:
-        """Let the other side go on without this one."""
-        self._called_off = True
-        if self._there[side].locked():
-            self._there[side].release()
+    def sleep(self, thread: int) -> Item:
+        """Let `thread` wait for the other one. Raises _CalledOffError where that one failed."""
+        call = self._calls[thread].get()
+        if isinstance(call, _CalledOffError):
+            raise call
+        return call
+
+    def wake(self, thread: int, item: Item) -> None:
+        """Let the other one than `thread` go on, which sleeps or is about to."""
+        self._calls[1 - thread].put(item)
+
+    def call_off(self) -> None:
+        """Let the other thread end, at the next meeting at the latest."""
+        for calls in self._calls:
+            calls.put(_CalledOffError())
 
 
 class _Helper:

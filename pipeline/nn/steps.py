@@ -153,17 +153,14 @@ class Steps:
         self._workers = workers
         self._clip = make_clip(settings)
         self._gradient = array_module(network.vector).zeros_like(network.vector)
+        self.gradients = network.architecture.views(self._gradient)
+        """The gradients of the last step, before clipping, by name."""
         self._parts = [
             _Part(pixels, rest, places, make_optimizer(settings))
             for pixels, rest, places in self._cut_parameters(settings.batch_size)
         ]
         self._passes: deque[Passes] = deque()
         self._tile_gradients: deque[Array] = deque()
-
-    @property
-    def gradients(self) -> dict[str, Array]:
-        """The gradients of the last step, before clipping, by name."""
-        return self._network.architecture.views(self._gradient)
 
     def state(self) -> dict[str, Array]:
         """Give what the optimisers remember, by part and name; not copied."""
@@ -197,57 +194,57 @@ class Steps:
                 self._change_parameters()
                 batch = next(upcoming, None)
             else:
-                batch = self._small_step(batch, upcoming, totals)
+                batch = self._small_steps(batch, upcoming, totals)
         return add_totals(totals)
 
-    def _small_step(
+    def _small_steps(
         self, batch: Batch, upcoming: Iterator[Batch], totals: list[Totals]
     ) -> Batch | None:
-        """Take a step with a batch that is one tile, and fetch the next batch.
+        """Take steps with batches that are one tile each; give the first batch that is left.
 
-        Where two threads share it, the other one does half of the first layer's products, and
-        fetches. The rest is not worth sharing: threads that make many short calls spend their time
-        waiting for each other at Python's lock.
+        Where two threads share a batch, one goes through the network alone, after the first layer's
+        product, while the other fetches the next batch. That is not worth sharing: threads that
+        make many short calls spend their time waiting for each other at Python's lock.
         """
-        count = len(batch)
-        halves = self._halves(count)
-        passes = self._take_passes(count)
-        gradients = self.gradients
-        following = None
+        passes = self._take_passes(len(batch))
+        left: Batch | None = None
 
-        def first_product(index: int) -> None:
-            rows = halves[index]
+        def first_product(batch: Batch, part: int) -> None:
+            rows = self._halves(len(batch))[part]
             with quiet():
                 passes.first_product(batch.inputs[rows], rows)
 
-        def go_on(index: int) -> None:
-            nonlocal following
-            if index == 1:
-                following = next(upcoming, None)
-                return
+        def forward_and_back(batch: Batch) -> None:
+            count = len(batch)
             with quiet():
                 totals.append(passes.forward_and_back(batch.labels, slice(count), count))
 
-        def change(index: int) -> None:
-            part = self._parts[index]
+        def fetch() -> Batch | None:
+            nonlocal left
+            left = next(upcoming, None)
+            shared = left is not None and self._clip is None and self._shares(len(left))
+            return left if shared else None
+
+        def change(batch: Batch, number: int) -> None:
+            part = self._parts[number]
             with quiet():
-                passes.weight_gradients(batch.inputs, gradients, part.pixels, rest=part.rest)
+                passes.weight_gradients(batch.inputs, self.gradients, part.pixels, rest=part.rest)
                 if self._clip is None:
                     part.step(self._network.vector, self._gradient)
 
-        if len(halves) == len(self._parts) == 2:
-            self._workers.in_step(first_product, go_on, change)
+        if self._shares(len(batch)) and len(self._parts) == 2:
+            self._workers.in_rounds(batch, first_product, forward_and_back, fetch, change)
         else:
-            for index in range(len(halves)):
-                first_product(index)
-            go_on(0)
-            for index in range(len(self._parts)):
-                change(index)
-            go_on(1)
+            for part in range(len(self._halves(len(batch)))):
+                first_product(batch, part)
+            forward_and_back(batch)
+            for part in range(len(self._parts)):
+                change(batch, part)
+            fetch()
         if self._clip is not None:
             self._change_parameters()
         self._passes.append(passes)
-        return following
+        return left
 
     def _add_up_tiles(self, batch: Batch, tiles: list[slice]) -> Totals:
         """Fill the gradient with the sum of the tiles' gradients, added in their order."""

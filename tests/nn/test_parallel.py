@@ -34,20 +34,64 @@ def test_tiles_cover_all_rows_once_and_differ_by_one_row_at_most(rows):
     assert max(sizes) <= TILE_ROWS
 
 
+def rounds(workers, count, **phases):
+    """Go through so many rounds, with some phases in the place of idle ones; give the log."""
+    log, items = [], iter(range(1, count))
+
+    def phase(name):
+        def called(*arguments):
+            phases.get(name, lambda *arguments: None)(*arguments)
+            log.append((name, *arguments))
+
+        return called
+
+    def following():
+        phases.get("following", lambda: None)()
+        return next(items, None)
+
+    workers.in_rounds(0, phase("first"), phase("alone"), following, phase("last"))
+    return log
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_no_phase_begins_before_both_sides_ended_the_one_before(threads):
-    log = []
+def test_no_phase_of_a_round_begins_before_the_one_before_has_ended(threads):
     with Workers(CPU, threads) as workers:
-        for _ in range(200):
-            workers.in_step(*[lambda side, phase=phase: log.append(phase) for phase in range(3)])
-    assert log == [0, 0, 1, 1, 2, 2] * 200
+        log = rounds(workers, 500)
+    expected = [
+        step
+        for item in range(500)
+        for step in (
+            {("first", item, 0), ("first", item, 1)}, {("alone", item)},
+            {("last", item, 0), ("last", item, 1)},
+        )
+    ]  # fmt: skip
+    for step in expected:
+        done, log = log[: len(step)], log[len(step) :]
+        assert set(done) == step
+    assert log == []
 
 
-def test_two_sides_run_in_two_threads():
-    seen = {}
+@pytest.mark.parametrize("later", [0, 1])
+def test_the_thread_that_comes_last_goes_on_alone_and_the_other_fetches(later):
+    earlier_is_there, ran = threading.Event(), {}
+
+    def first(_, part):
+        ran[part] = threading.get_ident()
+        if part == later:
+            earlier_is_there.wait()
+
+    def following():
+        ran["following"] = threading.get_ident()
+        earlier_is_there.set()
+
+    def alone(_):
+        ran["alone"] = threading.get_ident()
+
     with Workers(CPU, 2) as workers:
-        workers.in_step(lambda side: seen.update({side: threading.get_ident()}))
-    assert seen[0] == threading.get_ident() != seen[1]
+        rounds(workers, 1, first=first, following=following, alone=alone)
+    assert ran["alone"] == ran[later]
+    assert ran["following"] == ran[1 - later]
+    assert threading.get_ident() == ran[0] != ran[1]
 
 
 class OnPurposeError(Exception):
@@ -55,20 +99,23 @@ class OnPurposeError(Exception):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("phase", [0, 1, 2])
-@pytest.mark.parametrize("side", [0, 1])
-def test_a_failure_on_either_side_ends_all_phases_and_is_raised(threads, phase, side):
-    def phase_that_fails(number):
-        if number == side:
+@pytest.mark.parametrize(
+    ("name", "failing"),
+    [
+        ("first", (3, 0)), ("first", (3, 1)), ("alone", (3,)), ("following", ()),
+        ("last", (3, 0)), ("last", (3, 1)),
+    ],
+)  # fmt: skip
+def test_a_failure_in_a_round_ends_all_and_is_raised(threads, name, failing):
+    def fail(*arguments):
+        if arguments == failing:
             raise OnPurposeError
 
-    phases = [lambda number: None] * 3
-    phases[phase] = phase_that_fails
     with Workers(CPU, threads) as workers:
         for _ in range(20):
             with pytest.raises(OnPurposeError):
-                workers.in_step(*phases)
-        workers.in_step(lambda number: None)
+                rounds(workers, 10, **{name: fail})
+        assert len(rounds(workers, 10)) == 50
 
 
 @pytest.mark.parametrize("threads", [1, 2, 8])
