@@ -58,7 +58,7 @@ extras: .venv/extras
 	touch $@
 
 test: setup
-	pytest -n 2 --dist loadgroup
+	pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Tests that start clusters and servers, or repeat things many times.
 slow: extras
@@ -76,7 +76,7 @@ bench: .venv-bench/installed
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-# 100,000 inputs for every reader, about three hours. Linux only.
+# 100,000 inputs for every reader, about half an hour. Linux only.
 fuzz: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[fuzz]'
 	python -m tests.hostile.fuzz

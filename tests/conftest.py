@@ -18,11 +18,16 @@ settings.load_profile("default")
 
 ROOT = Path(__file__).resolve().parent.parent
 FULL_DATA = ROOT.parent / "shared" / "data"
+LONGEST = ("test_readme.py", "test_draw_page.py", "test_report_page.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the longest file first, so that it shares the machine with all others."""
-    items.sort(key=lambda item: item.path.name != "test_readme.py")
+    """Run the longest files first, so that none is left over for one worker alone."""
+    items.sort(
+        key=lambda item: (
+            LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST)
+        )
+    )
 
 
 @pytest.fixture(scope="session")

@@ -15,15 +15,11 @@ from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
-QUEUE = [block for block in BLOCKS if "dvc queue" in block]
-OTHERS = [block for block in BLOCKS if block not in QUEUE]
+LONG = [block for block in BLOCKS if "dvc queue" in block or "+variants" in block]
+OTHERS = [block for block in BLOCKS if block not in LONG]
 SETUP = ("git clone", "cd ", "make", "source ", "pip install")
 VARIANTS = ("tiny", "two_hidden")
 NETWORK = "dataset=fashion-mnist"
-
-
-# All share one clone, whose first run takes half a minute.
-pytestmark = pytest.mark.xdist_group("readme")
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +87,8 @@ def test_the_readme_has_commands_and_names_only_targets_that_make_knows():
 @pytest.mark.parametrize(
     "blocks",
     [
-        pytest.param(OTHERS, id="all but the queue"),
-        pytest.param(QUEUE, id="the queue", marks=pytest.mark.slow),
+        pytest.param(OTHERS, id="all but the queue and the added network"),
+        pytest.param(LONG, id="the queue and the added network", marks=pytest.mark.slow),
     ],
 )
 def test_every_command_of_the_readme_works_in_its_order_and_runs_the_stages_it_shows(clone, blocks):

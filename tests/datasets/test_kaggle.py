@@ -30,8 +30,6 @@ from tests.datasets.layouts import (
 from tests.datasets.refusal import refused
 from tests.servers import Fault, listening, serve
 
-pytestmark = pytest.mark.xdist_group("kaggle")
-
 PORT = 7777
 """Where kagglehub looks for Kaggle when KAGGLE_API_ENVIRONMENT is TEST."""
 OTHER_WAYS = (

@@ -21,7 +21,6 @@ from pipeline.params import VariantSettings
 from pipeline.report.drawing import draw_page
 
 pytest_plugins = ["tests.browser"]
-pytestmark = pytest.mark.xdist_group("browser")
 
 DIGITS = tuple("0123456789")
 FASHION = (

@@ -34,7 +34,6 @@ from stages.report import main
 from tests.conftest import ROOT
 
 pytest_plugins = ["tests.browser"]
-pytestmark = pytest.mark.xdist_group("browser")
 
 DIGITS = tuple("0123456789")
 FILES = [file for group in FIGURES.values() for file in group]
