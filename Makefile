@@ -41,7 +41,7 @@ setup: .venv/installed
 # and not a dvc.lock with a merge's conflicts.
 mend:
 	@[ -s .dvc/tmp/rwlock ] || rm -f .dvc/tmp/rwlock
-	@dvc stage list >/dev/null 2>&1 || grep -q '^<<<<<<<' dvc.lock || { \
+	@[ ! -e dvc.lock ] || dvc stage list >/dev/null 2>&1 || grep -q '^<<<<<<<' dvc.lock || { \
 		mv dvc.lock dvc.lock.tmp; \
 		if dvc stage list >/dev/null 2>&1; then \
 			rm dvc.lock.tmp; echo "dvc.lock was cut short and is made anew"; \

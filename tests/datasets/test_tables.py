@@ -1,4 +1,5 @@
 import json
+import re
 import threading
 from dataclasses import replace
 
@@ -352,8 +353,10 @@ def test_a_file_that_ends_before_its_footer_says_is_refused(stored):
 )
 def test_a_missing_value_is_refused(tmp_path, columns):
     write_table(tmp_path / "x.parquet", columns, SAYS)
-    with refused(tmp_path / "x.parquet", "got nulls"):
+    with refused(tmp_path / "x.parquet") as caught:
         read_images(tmp_path / "x.parquet")
+    # pyarrow 18 cannot read the file with a missing image that it wrote.
+    assert re.search("got nulls|index 2 had size=0", str(caught.value))
 
 
 def test_a_missing_label_is_refused_where_labels_alone_are_read(tmp_path):

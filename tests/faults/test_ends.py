@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from tests.conftest import ROOT
+from tests.datasets.layouts import content_of
 
 STAGE = """
 import os, sys, time
@@ -100,11 +101,17 @@ def test_make_mend_removes_what_dvc_left_cut_short_and_nothing_else(tmp_path, lo
 
 
 @pytest.mark.slow
-def test_make_mend_leaves_the_lock_alone_where_dvc_refuses_something_else(tmp_path):
+@pytest.mark.parametrize("lock", [LOCK, None])
+def test_make_mend_leaves_the_lock_alone_where_dvc_refuses_something_else(tmp_path, lock):
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = true\n")
     (tmp_path / "dvc.yaml").write_text("stages: 7\n")
-    (tmp_path / "dvc.lock").write_text(LOCK)
+    if lock:
+        (tmp_path / "dvc.lock").write_text(lock)
+    before = content_of(tmp_path)
     make = [shutil.which("make"), "-s", "-f", ROOT / "Makefile", "mend"]
-    subprocess.run(make, cwd=tmp_path, check=True)
-    assert (tmp_path / "dvc.lock").read_text() == LOCK
+    done = subprocess.run(make, cwd=tmp_path, check=True, capture_output=True)
+    assert (done.stdout, done.stderr) == (b"", b"")
+    assert {
+        name: held for name, held in content_of(tmp_path).items() if "tmp/" not in name
+    } == before
