@@ -87,18 +87,14 @@ def explain(
 @main.command("try", cls=Command)
 @click.argument("variant")
 @click.option(
-    "--train-images",
-    prompt="Number of training images",
-    type=click.IntRange(min=1),
-    help="Train on so many images.",
+    "--train-images", type=click.IntRange(min=1), help="Train on so many images, or be asked."
 )
 @click.option(
     "--test-images",
-    prompt="Number of testing images",
     type=click.IntRange(min=1),
-    help="Test on so many images of the validation part.",
+    help="Test on so many images of the validation part, or be asked.",
 )
-def try_variant(variant: str, train_images: int, test_images: int) -> None:
+def try_variant(variant: str, train_images: int | None, test_images: int | None) -> None:
     """Train VARIANT on a few images, showing the cost of every round. Nothing is saved.
 
     The testing images come from the validation part, so that the test set stays unseen while you
@@ -107,6 +103,8 @@ def try_variant(variant: str, train_images: int, test_images: int) -> None:
     settings = read_params()
     chosen = settings.variant(variant)
     device = find_device(settings.device)
+    train_images = train_images or _ask("Number of training images")
+    test_images = test_images or _ask("Number of testing images")
     training = _part("train", train_images, "--train-images")
     testing = _part("validation", test_images, "--test-images")
     network, rng = make_network(
@@ -120,6 +118,11 @@ def try_variant(variant: str, train_images: int, test_images: int) -> None:
         final = score(network, batch, workers)
         click.echo(f"accuracy on {len(training)} training images: {final.accuracy:.2%}")
         click.echo(f"accuracy on {len(testing)} testing images: {report.validation.accuracy:.2%}")
+
+
+def _ask(question: str) -> int:
+    number: int = click.prompt(question, type=click.IntRange(min=1))
+    return number
 
 
 @main.command(cls=Command)

@@ -172,6 +172,13 @@ def test_try_takes_the_numbers_as_options_and_refuses_more_images_than_there_are
     assert result.stderr == "Error: --train-images must be at most 3000, got 9999\n"
 
 
+def test_try_refuses_an_unknown_variant_before_it_asks_for_anything(project):
+    result = command(project, "try", "nonsense")
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert "got nonsense" in result.stderr
+
+
 def test_try_before_the_data_are_there_says_how_to_get_them(project):
     result = command(project, "try", "tiny", "--train-images", 9, "--test-images", 5)
     assert result.returncode == 1

@@ -106,7 +106,7 @@ def parallel_figure(table: pd.DataFrame, logarithmic: Collection[str], title: st
         ax.spines[["left", "bottom"]].set_visible(False)
         ax.tick_params(length=0)
         ax.grid(visible=False)
-        ax.set_title(f"{title}: {len(table)} trials, the best in orange")
+        ax.set_title(f"{title}: {len(table)} trials, darker is better, the best in orange")
     return figure
 
 
