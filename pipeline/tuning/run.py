@@ -54,6 +54,8 @@ def run_trials(
                 report(_start(plan, cluster))
                 for trial in run_plan(plan, store, cluster):
                     report(f"{_told(plan, trial)}; {_finished(plan, store)} of {plan.total}")
+        elif address is not None:
+            report(f"nobody was looked for at {address}: no trial is left to run")
         return store.trials[: plan.total]
 
 

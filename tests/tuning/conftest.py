@@ -38,10 +38,10 @@ def plan_of(settings=None, base=SMALL, seed=0, **changes):
 def sweep(splits, tmp_path):
     """Run a plan on workers in this process; give its trials and the lines that it told."""
 
-    def run(plan, workers=2, folder="store"):
+    def run(plan, workers=2, folder="store", address=None):
         lines = []
         trials = run_trials(
-            plan, splits, tmp_path / folder, lines.append, None, workers, processes=False
+            plan, splits, tmp_path / folder, lines.append, address, workers, processes=False
         )
         return trials, lines
 

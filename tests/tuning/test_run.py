@@ -88,6 +88,10 @@ def test_a_finished_sweep_runs_nothing_and_more_trials_go_on_from_it(sweep):
     again, lines = sweep(replace(plan, space=plan.space.model_copy(update={"trials": 5})))
     assert facts(again) == facts(first)
     assert lines == ["5 of 5 were finished before"]
+    _, lines = sweep(
+        replace(plan, space=plan.space.model_copy(update={"trials": 5})), address="tcp://nobody:1"
+    )
+    assert lines[1:] == ["nobody was looked for at tcp://nobody:1: no trial is left to run"]
     more, lines = sweep(plan)
     assert lines[0] == "5 of 12 were finished before"
     assert len([line for line in lines if line.startswith("trial")]) == 7
