@@ -85,7 +85,7 @@ class Workers:
 
     def in_rounds(
         self,
-        item: Item | None,
+        item: Item,
         first: Callable[[Item, int], None],
         alone: Callable[[Item], None],
         following: Callable[[], Item | None],
@@ -99,22 +99,24 @@ class Workers:
         To wake a thread takes 20 microseconds, as long as a small product. So the thread that comes
         last to the end of a phase goes on at once, with the next phase's longer part, 0.
         """
+        here: Item | None = item
+        after: Item | None = None
         if not self._helpers:
-            while item is not None:
-                first(item, 0)
-                first(item, 1)
-                alone(item)
-                upcoming = following()
-                last(item, 0)
-                last(item, 1)
-                item = upcoming
+            while here is not None:
+                first(here, 0)
+                first(here, 1)
+                alone(here)
+                after = following()
+                last(here, 0)
+                last(here, 1)
+                here = after
             return
         relay: _Relay[Item | None] = _Relay()
-        after: Item | None = None
 
         def work(thread: int) -> None:
             nonlocal after
-            here, part = item, thread
+            here: Item | None = item
+            part = thread
             try:
                 while here is not None:
                     first(here, part)

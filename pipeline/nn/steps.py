@@ -200,11 +200,12 @@ class Steps:
     def _small_steps(
         self, batch: Batch, upcoming: Iterator[Batch], totals: list[Totals]
     ) -> Batch | None:
-        """Take steps with batches that are one tile each; give the first batch that is left.
+        """Take a step with a batch that is one tile, or steps with all that follow and are shared.
 
-        Where two threads share a batch, one goes through the network alone, after the first layer's
-        product, while the other fetches the next batch. That is not worth sharing: threads that
-        make many short calls spend their time waiting for each other at Python's lock.
+        Gives the next batch. Where two threads share a batch, one goes through the network alone,
+        after the first layer's product, while the other fetches the next batch. Going through it is
+        not worth sharing: threads that make many short calls spend their time waiting for each
+        other at Python's lock.
         """
         passes = self._take_passes(len(batch))
         left: Batch | None = None
@@ -232,11 +233,10 @@ class Steps:
                 if self._clip is None:
                     part.step(self._network.vector, self._gradient)
 
-        if self._shares(len(batch)) and len(self._parts) == 2:
+        if self._shares(len(batch)):
             self._workers.in_rounds(batch, first_product, forward_and_back, fetch, change)
         else:
-            for part in range(len(self._halves(len(batch)))):
-                first_product(batch, part)
+            first_product(batch, 0)
             forward_and_back(batch)
             for part in range(len(self._parts)):
                 change(batch, part)
