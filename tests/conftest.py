@@ -4,13 +4,17 @@ import pipeline  # noqa: F401, I001  # first: it pins the processor's kernels be
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import settings
+from ruamel.yaml import YAML
 
 from pipeline.datasets.images import LabelledImages
 
@@ -24,11 +28,7 @@ LONGEST = ("test_readme.py", "test_draw_page.py", "test_report_page.py")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the longest files first, so that none is left over for one worker alone."""
-    items.sort(
-        key=lambda item: (
-            LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST)
-        )
-    )
+    items.sort(key=lambda item: [*LONGEST, item.path.name].index(item.path.name))
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +70,40 @@ def copy_project(folder: Path) -> Path:
     for name in ("data", "models", "metrics", "plots"):
         (folder / name).mkdir()
     return folder
+
+
+@contextmanager
+def changed_params(folder: Path) -> Iterator[Any]:
+    """Give the content of a folder's params.yaml to change, and write it when the block ends."""
+    yaml = YAML()
+    params = yaml.load(folder / "params.yaml")
+    yield params
+    yaml.dump(params, folder / "params.yaml")
+
+
+def git_files() -> list[Path]:
+    """Give the files that git has or would take, or all of them where there is no repository."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if listed.returncode == 0:
+        files = [ROOT / name for name in filter(None, listed.stdout.split("\0"))]
+    else:
+        parts = {".venv", ".git", "__pycache__"}
+        files = [path for path in ROOT.rglob("*") if not parts & set(path.parts)]
+    return [path for path in files if path.is_file()]
+
+
+def copy_with_little_to_train(folder: Path) -> None:
+    """Copy the working tree, with two variants and 2 epochs, and no git."""
+    for path in git_files():
+        copy = folder / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    with changed_params(folder) as params:
+        params["epochs"] = 2
+        params["variants"] = {name: params["variants"][name] for name in ("tiny", "two_hidden")}
 
 
 @pytest.fixture

@@ -8,16 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.datasets.splitting import Normalization
-from pipeline.datasets.tables import Description, Examples, write_examples
 from pipeline.nn.backend import CPU
 from pipeline.nn.batches import put_batch
 from pipeline.nn.model_file import Model, save_model
 from pipeline.nn.parallel import Workers
 from pipeline.nn.training import make_network, train
 from pipeline.params import VariantSettings
-
-DIGITS = tuple("0123456789")
+from tests.splits import CLASSES, SCALE, write_splits
 
 
 @pytest.fixture(scope="module")
@@ -25,28 +22,15 @@ def folder(digits, tmp_path_factory):
     """A folder with splits of real digits and a model trained on them."""
     folder = tmp_path_factory.mktemp("folder")
     rows = np.random.default_rng(0).permutation(5000)
-    normalization = Normalization("scale", 0.0, 1.0)
-    for name, part in (
-        ("train", rows[:3000]),
-        ("validation", rows[3000:3500]),
-        ("test", rows[3500:]),
-    ):
-        taken = digits.take(part)
-        examples = Examples(
-            normalization.apply(taken.images),
-            taken.labels,
-            Description("mnist-5k", DIGITS, "a test"),
-            normalization,
-        )
-        write_examples(folder / f"data/splits/{name}.parquet", examples)
-        if name == "train":
-            training = put_batch(CPU, examples.inputs, examples.labels)
+    parts = {"train": rows[:3000], "validation": rows[3000:3500], "test": rows[3500:]}
+    examples = write_splits(folder / "data/splits", digits, parts)["train"]
+    training = put_batch(CPU, examples.inputs, examples.labels)
     settings = VariantSettings(hidden=[64], lr=0.1, momentum=0.9, batch_size=64, epochs=12)
     network, rng = make_network(settings, 10, 0, CPU)
     with Workers(CPU) as workers:
         list(train(network, settings, training, training, rng, workers))
     trained_with = {"settings": settings.model_dump()}
-    save_model(folder / "model.npz", Model("good", network, normalization, DIGITS, trained_with))
+    save_model(folder / "model.npz", Model("good", network, SCALE, CLASSES, trained_with))
     return folder
 
 

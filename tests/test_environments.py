@@ -11,10 +11,9 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from ruamel.yaml import YAML
 
 from pipeline.command import Command
-from tests.conftest import ROOT, copy_project
+from tests.conftest import ROOT, changed_params, copy_project
 from tests.datasets.layouts import content_of
 
 RESULTS = ("data", "metrics", "models", "plots", "report")
@@ -31,11 +30,9 @@ def small_project(folder):
     """A git repository of the project with one network and one epoch."""
     copy_project(folder)
     shutil.copy(ROOT / "Makefile", folder)
-    yaml = YAML()
-    settings = yaml.load(folder / "params.yaml")
-    settings["epochs"] = 1
-    settings["variants"] = {"tiny": settings["variants"]["tiny"]}
-    yaml.dump(settings, folder / "params.yaml")
+    with changed_params(folder) as params:
+        params["epochs"] = 1
+        params["variants"] = {"tiny": params["variants"]["tiny"]}
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
     return folder
 

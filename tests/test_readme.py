@@ -9,9 +9,8 @@ import time
 
 import pandas as pd
 import pytest
-from ruamel.yaml import YAML
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, copy_with_little_to_train
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
@@ -26,20 +25,7 @@ NETWORK = "dataset=fashion-mnist"
 def clone(tmp_path_factory):
     """The working tree in a git repository of its own, with two variants and 2 epochs."""
     folder = tmp_path_factory.mktemp("clone")
-    tracked = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    for name in filter(None, tracked.split("\0")):
-        if (ROOT / name).exists():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-    params = folder / "params.yaml"
-    yaml = YAML()
-    settings = yaml.load(params)
-    settings["epochs"] = 2
-    settings["variants"] = {name: settings["variants"][name] for name in VARIANTS}
-    yaml.dump(settings, params)
+    copy_with_little_to_train(folder)
     shell("git init -q && git config user.email a@example.org && git config user.name a", folder)
     shell("dvc repro -q && git add -A && git commit -qm start", folder)
     return folder

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,9 +12,8 @@ from pathlib import Path
 
 import pytest
 import requests
-from ruamel.yaml import YAML
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, copy_with_little_to_train
 
 SECTION = re.search(
     r"^## Sharing results with a team\n(.*?)(?=^## |\Z)",
@@ -125,25 +123,10 @@ def anna(tmp_path):
     origin = tmp_path / "digits.git"
     person = Person(tmp_path / "anna", tmp_path / "project", {ORIGIN: str(origin)})
     person.folder.mkdir()
-    for name in filter(None, git_files()):
-        (person.folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, person.folder / name)
-    yaml = YAML()
-    params = yaml.load(person.folder / "params.yaml")
-    params["epochs"] = 2
-    params["variants"] = {name: params["variants"][name] for name in ("tiny", "two_hidden")}
-    yaml.dump(params, person.folder / "params.yaml")
+    copy_with_little_to_train(person.folder)
     person.run(f"git init -q && git init -q --bare {origin} && git remote add origin {origin}")
     person.run("dvc repro -q && git add -A && git commit -qm start")
     return person
-
-
-def git_files():
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    return (name for name in listed.split("\0") if name and (ROOT / name).exists())
 
 
 def test_a_team_shares_models_figures_data_and_experiments_as_the_readme_says(anna, tmp_path):

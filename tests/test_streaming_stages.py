@@ -8,15 +8,12 @@ from click.testing import CliRunner
 from ruamel.yaml import YAML
 
 from pipeline.datasets import parquet
-from pipeline.datasets.splitting import Normalization
-from pipeline.datasets.tables import Description, Examples, write_examples
 from pipeline.files import read_json
 from pipeline.nn.model_file import load_model
 from stages import evaluate as evaluate_stage
 from stages import train as train_stage
 from tests.conftest import ROOT
-
-SCALE = Normalization("scale", 0.0, 1.0)
+from tests.splits import write_splits
 
 
 @pytest.fixture
@@ -24,15 +21,8 @@ def folder(tmp_path, digits, monkeypatch):
     """A folder with splits of real digits, 3,000 to train on in row groups of 500."""
     rows = np.random.default_rng(0).permutation(5000)
     monkeypatch.setattr(parquet, "ROW_GROUP", 500)
-    description = Description("mnist-5k", tuple("0123456789"), "a test")
-    for name, part in (
-        ("train", rows[:3000]),
-        ("validation", rows[3000:3500]),
-        ("test", rows[4000:]),
-    ):
-        taken = digits.take(part)
-        examples = Examples(SCALE.apply(taken.images), taken.labels, description, SCALE)
-        write_examples(tmp_path / f"data/splits/{name}.parquet", examples)
+    parts = {"train": rows[:3000], "validation": rows[3000:3500], "test": rows[4000:]}
+    write_splits(tmp_path / "data/splits", digits, parts)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

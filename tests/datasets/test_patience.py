@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import pytest
-from ruamel.yaml import YAML
 
 from pipeline.datasets.downloading import (
     MAX_BYTES,
@@ -16,7 +15,7 @@ from pipeline.datasets.downloading import (
     SILENT_SECONDS,
 )
 from pipeline.datasets.sources import RETRIES
-from tests.conftest import ROOT, copy_project
+from tests.conftest import ROOT, changed_params, copy_project
 from tests.datasets.fetching import fetch_from
 from tests.datasets.layouts import content_of, write_files
 from tests.servers import Fault, serve
@@ -34,11 +33,9 @@ def start(tmp_path, checksums):
 
     def start(name, url):
         project = copy_project(tmp_path / name)
-        yaml = YAML()
-        params = yaml.load(project / "params.yaml")
-        params["dataset"] = "mnist"
-        params["datasets"]["mnist"] |= {"source": url, "checksums": dict(checksums)}
-        yaml.dump(params, project / "params.yaml")
+        with changed_params(project) as params:
+            params["dataset"] = "mnist"
+            params["datasets"]["mnist"] |= {"source": url, "checksums": dict(checksums)}
         write_files(project / "data/raw", {"earlier": b"result"})
         environment = os.environ | {"NO_PROXY": "127.0.0.1"}
         environment["PYTHONPATH"] = str(ROOT)  # for the clock; the stage's own code lies in cwd

@@ -4,11 +4,11 @@ import sys
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from ruamel.yaml import YAML
 
 from pipeline.datasets import parquet
 from pipeline.datasets.splitting import split_stratified
 from pipeline.datasets.tables import Description, read_examples, read_images, write_images
+from tests.conftest import changed_params
 from tests.datasets.layouts import (
     content_of,
     csv_bytes,
@@ -23,11 +23,9 @@ OUTPUTS = ("parquet", "raw", "splits")
 
 
 def change_params(project, **changes):
-    yaml = YAML()
-    params = yaml.load(project / "params.yaml")
-    params["datasets"].update(changes.pop("datasets", {}))
-    params.update(changes)
-    yaml.dump(params, project / "params.yaml")
+    with changed_params(project) as params:
+        params["datasets"].update(changes.pop("datasets", {}))
+        params.update(changes)
 
 
 def own_dataset(source, classes=10, test_size=40, validation_size=30):

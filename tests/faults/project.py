@@ -7,9 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
-from tests.conftest import ROOT, copy_project
+from tests.conftest import ROOT, changed_params, copy_project
 
 VARIANTS = ("tiny", "two_hidden")
 EPOCHS = {"tiny": 150, "two_hidden": 3}
@@ -29,12 +27,10 @@ def make_project(folder: Path, lock: bytes | None = None) -> Path:
     if lock is not None:
         stale = re.sub(rb"md5: [0-9a-f]{32}", b"md5: " + b"f" * 32, lock)
         (folder / "dvc.lock").write_bytes(stale)
-    yaml = YAML()
-    settings = yaml.load(folder / "params.yaml")
-    settings["variants"] = {name: settings["variants"][name] for name in VARIANTS}
-    for name, epochs in EPOCHS.items():
-        settings["variants"][name]["epochs"] = epochs
-    yaml.dump(settings, folder / "params.yaml")
+    with changed_params(folder) as params:
+        params["variants"] = {name: params["variants"][name] for name in VARIANTS}
+        for name, epochs in EPOCHS.items():
+            params["variants"][name]["epochs"] = epochs
     code = folder / "pipeline" / "nn" / "checkpoint.py"
     often = code.read_text().replace("EVERY = 5.0\n", "EVERY = 0.1\n")
     assert "EVERY = 0.1\n" in often

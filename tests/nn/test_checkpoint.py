@@ -10,8 +10,6 @@ import zipfile
 import numpy as np
 import pytest
 
-from pipeline.datasets.splitting import Normalization
-from pipeline.datasets.tables import Description, Examples, write_examples
 from pipeline.nn.backend import CPU, Device
 from pipeline.nn.batches import put_batch
 from pipeline.nn.checkpoint import Checkpoint, read_state, run_digest, write_state
@@ -19,6 +17,7 @@ from pipeline.nn.parallel import Workers
 from pipeline.nn.training import Training, make_network
 from pipeline.params import VariantSettings
 from tests.conftest import ROOT
+from tests.splits import write_splits
 
 VARIANT = "some"
 KINDS = {
@@ -261,15 +260,8 @@ OFTEN = (
 @pytest.fixture
 def prepared(project, few_digits):
     """A project whose next stage is train, with one variant that takes some seconds."""
-    normalization = Normalization("scale", 0.0, 1.0)
-    for part in ("train", "validation"):
-        examples = Examples(
-            normalization.apply(few_digits.images),
-            few_digits.labels,
-            Description("mnist-5k", tuple("0123456789"), "a test"),
-            normalization,
-        )
-        write_examples(project / f"data/splits/{part}.parquet", examples)
+    rows = np.arange(len(few_digits))
+    write_splits(project / "data/splits", few_digits, {"train": rows, "validation": rows})
     return project
 
 

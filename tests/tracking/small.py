@@ -6,42 +6,27 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from ruamel.yaml import YAML
 
 from pipeline.datasets.images import LabelledImages
-from pipeline.datasets.splitting import Normalization
-from pipeline.datasets.tables import Description, Examples, write_examples
+from tests.conftest import changed_params
+from tests.splits import write_splits
 
-CLASSES = tuple("0123456789")
 EPOCHS = 3
 
 
 def make_small(project: Path, digits: LabelledImages) -> None:
     """Give a project splits of 200 digits, and one variant of 3 epochs, called tiny."""
-    normalization = Normalization("scale", 0.0, 1.0)
-    for name, rows in (
-        ("train", np.arange(120)),
-        ("validation", np.arange(120, 150)),
-        ("test", np.arange(150, 200)),
-    ):
-        taken = digits.take(rows)
-        examples = Examples(
-            normalization.apply(taken.images),
-            taken.labels,
-            Description("mnist-5k", CLASSES, "a test"),
-            normalization,
-        )
-        write_examples(project / f"data/splits/{name}.parquet", examples)
+    rows = np.split(np.arange(200), (120, 150))
+    parts = dict(zip(("train", "validation", "test"), rows, strict=True))
+    write_splits(project / "data/splits", digits, parts)
     change(project, epochs=EPOCHS)
 
 
 def change(project: Path, **settings: object) -> None:
     """Change settings in params.yaml, leaving tiny as the only variant."""
-    yaml = YAML()
-    params = yaml.load(project / "params.yaml")
-    params.update(settings)
-    params["variants"] = {"tiny": params["variants"]["tiny"]}
-    yaml.dump(params, project / "params.yaml")
+    with changed_params(project) as params:
+        params.update(settings)
+        params["variants"] = {"tiny": params["variants"]["tiny"]}
 
 
 def environment(home: Path, **variables: str) -> dict[str, str]:

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from pipeline.datasets.splitting import Normalization
-from pipeline.datasets.tables import Description, Examples, write_examples
 from pipeline.params import SpaceSettings, VariantSettings
 from pipeline.tuning.plan import SweepPlan
 from pipeline.tuning.run import run_trials
+from tests.splits import write_splits
 
 SMALL = VariantSettings(hidden=[16], lr=0.1, batch_size=20, epochs=3)
 
@@ -17,13 +16,7 @@ def splits(digits, tmp_path_factory):
     """A folder with 400 digits to train on and 200 to validate."""
     folder = tmp_path_factory.mktemp("splits")
     rows = np.random.default_rng(0).permutation(len(digits.labels))
-    normalization = Normalization("scale", 0.0, 1.0)
-    description = Description("mnist-5k", tuple("0123456789"), "a test")
-    for name, part in (("train", rows[:400]), ("validation", rows[400:600])):
-        taken = digits.take(part)
-        inputs = normalization.apply(taken.images)
-        examples = Examples(inputs, taken.labels, description, normalization)
-        write_examples(folder / f"{name}.parquet", examples)
+    write_splits(folder, digits, {"train": rows[:400], "validation": rows[400:600]})
     return folder
 
 

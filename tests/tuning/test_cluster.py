@@ -13,11 +13,10 @@ from contextlib import ExitStack, contextmanager
 import pandas as pd
 import pytest
 from distributed import Client
-from ruamel.yaml import YAML
 
 from pipeline import processor
 from pipeline.tuning import preload
-from tests.conftest import ROOT
+from tests.conftest import ROOT, changed_params
 from tests.test_processor import needs_x86
 
 pytestmark = pytest.mark.slow
@@ -118,11 +117,8 @@ def copied(sample, folder):
 
 
 def change_space(folder, **changes):
-    yaml = YAML(typ="safe", pure=True)
-    params = yaml.load((folder / "params.yaml").read_text())
-    params["sweep"]["spaces"]["broad"] |= changes
-    with open(folder / "params.yaml", "w") as file:
-        yaml.dump(params, file)
+    with changed_params(folder) as params:
+        params["sweep"]["spaces"]["broad"] |= changes
 
 
 def test_forty_trials_survive_the_kill_of_a_worker_and_of_the_client(sample, tmp_path):

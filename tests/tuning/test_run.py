@@ -84,13 +84,12 @@ def test_a_trial_that_fails_is_kept_with_its_reason_and_the_sweep_goes_on(sweep)
 
 def test_a_finished_sweep_runs_nothing_and_more_trials_go_on_from_it(sweep):
     plan = plan_of(trials=12)
-    first, _ = sweep(replace(plan, space=plan.space.model_copy(update={"trials": 5})))
-    again, lines = sweep(replace(plan, space=plan.space.model_copy(update={"trials": 5})))
+    shorter = replace(plan, space=plan.space.model_copy(update={"trials": 5}))
+    first, _ = sweep(shorter)
+    again, lines = sweep(shorter)
     assert facts(again) == facts(first)
     assert lines == ["5 of 5 were finished before"]
-    _, lines = sweep(
-        replace(plan, space=plan.space.model_copy(update={"trials": 5})), address="tcp://nobody:1"
-    )
+    _, lines = sweep(shorter, address="tcp://nobody:1")
     assert lines[1:] == ["nobody was looked for at tcp://nobody:1: no trial is left to run"]
     more, lines = sweep(plan)
     assert lines[0] == "5 of 12 were finished before"

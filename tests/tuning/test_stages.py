@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from pipeline.tuning import packages
 from stages.repeat import main as repeat
 from stages.sweep import main as sweep
-from tests.conftest import ROOT
+from tests.conftest import ROOT, changed_params
 
 QUICK = {
     "sampler": "tpe", "pruner": "median", "trials": 8, "parallel": 4,
@@ -30,15 +30,11 @@ QUICK = {
 
 def change(key, value):
     """Change one setting of params.yaml in the working directory."""
-    yaml = YAML(typ="safe", pure=True)
-    params = yaml.load(Path("params.yaml").read_text())
     *parents, last = key.split(".")
-    place = params
-    for parent in parents:
-        place = place[parent]
-    place[last] = value
-    with open("params.yaml", "w") as file:
-        yaml.dump(params, file)
+    with changed_params(Path()) as place:
+        for parent in parents:
+            place = place[parent]
+        place[last] = value
 
 
 @pytest.fixture(name="folder")
