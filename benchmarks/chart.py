@@ -10,6 +10,8 @@ from pipeline.figures.style import INK, SERIES, save_png, style
 
 BAR = 0.8
 """Width of a variant's bars together."""
+LEGEND = 4
+"""Names in a row of the legend."""
 
 
 def draw_chart(results: dict[str, Any], path: Path) -> None:
@@ -21,7 +23,7 @@ def draw_chart(results: dict[str, Any], path: Path) -> None:
     variants = list(results["epochs"])
     width = BAR / max(len(names), 1)
     with style():
-        figure = Figure(figsize=(10, 4.2), layout="constrained")
+        figure = Figure(figsize=(10, 4.5), layout="constrained")
         ax = figure.subplots()
         for number, name in enumerate(names):
             colour = SERIES[(number + 1) % len(SERIES)]
@@ -49,9 +51,9 @@ def draw_chart(results: dict[str, Any], path: Path) -> None:
         ax.yaxis.set_minor_formatter(NullFormatter())
         ax.grid(axis="x", visible=False)
         ax.set_xticks(range(len(variants)), variants)
-        ax.set(ylabel="time of an epoch, ours = 1")
+        ax.set(ylabel="time per epoch, ours = 1")
         ax.set_title("Training against rivals: above 1 is slower than ours, below is faster")
-        figure.legend(loc="outside lower center", ncols=len(names) + 1)
+        figure.legend(loc="outside lower center", ncols=LEGEND)
         save_png(figure, path)
 
 

@@ -9,19 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from benchmarks.contestants import CONTESTANTS
 from benchmarks.machine import ROOT, free_environment
 from pipeline.errors import PipelineError
 
 
-def run_module(module: str, *arguments: str, cwd: Path = ROOT) -> str:
-    """Run a module and give what it printed.
+def run_module(module: str, *arguments: str, cwd: Path = ROOT, **environment: str) -> str:
+    """Run a module and return what it printed. environment: variables to set beside the others.
 
     Raises PipelineError with the last line of its errors, after showing all of them.
     """
     process = subprocess.run(
         [sys.executable, "-m", module, *arguments],
-        cwd=cwd, env=free_environment(), capture_output=True, text=True, check=False,
+        cwd=cwd, env=free_environment(**environment), capture_output=True, text=True, check=False,
     )  # fmt: skip
     if process.returncode:
         raise _failure(module, process.stderr)
@@ -38,7 +37,7 @@ class Contestant:
         self.introduction = self._answer()
 
     def measure(self, seconds: float, *, validation: bool) -> float:
-        """Let it train anew for at least so long; give the seconds of an epoch."""
+        """Let it train anew for at least so long; return the seconds per epoch."""
         request = json.dumps({"seconds": seconds, "validation": validation})
         with contextlib.suppress(BrokenPipeError):  # the missing answer says it better
             print(request, file=self._process.stdin, flush=True)
@@ -58,10 +57,9 @@ class Contestant:
 def start_contestant(name: str, folder: Path, cache: Path) -> Iterator[Contestant]:
     """Start a contestant on the job in `folder`; end it with the block.
 
-    `cache` is where it may keep what it compiles. Raises PipelineError if it fails.
+    `cache` is where PyTorch may keep what it compiles. Raises PipelineError if it fails.
     """
-    own = CONTESTANTS[name].environment
-    environment = free_environment(TORCHINDUCTOR_CACHE_DIR=str(cache), **own)
+    environment = free_environment(TORCHINDUCTOR_CACHE_DIR=str(cache))
     # Errors go to a file: nobody reads along, and a full pipe would stop the contestant.
     with (
         tempfile.TemporaryFile("w+") as errors,
@@ -78,7 +76,7 @@ def start_contestant(name: str, folder: Path, cache: Path) -> Iterator[Contestan
 
 
 def _failure(name: str, errors: str) -> PipelineError:
-    """Show a child's own words where they are more than a line; give the last as the error."""
+    """Show a child's own words where they are more than a line; return the last as the error."""
     lines = errors.strip().splitlines() or ["it ended without a word"]
     if len(lines) > 1:
         print(errors, file=sys.stderr)

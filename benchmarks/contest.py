@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.children import Contestant, start_contestant
-from benchmarks.flops import epoch_flops
+from benchmarks.flops import epoch_flops, floor_flops
 from benchmarks.job import Epoch, Job
 from pipeline.errors import PipelineError
 
@@ -22,7 +22,7 @@ FEW_ROUNDS = 3
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:
-    """Give the median and the extremes, with four significant digits."""
+    """Return the median and the extremes, with four significant digits."""
     of = {"median": statistics.median(values), "min": min(values), "max": max(values)}
     return {key: float(f"{value:.4g}") for key, value in of.items()}
 
@@ -39,8 +39,9 @@ def hold_contest(
 ) -> dict[str, Any]:
     """Measure an epoch of a variant for every contestant, with validation and without.
 
-    Gives the images, the operations of an epoch, and for each contestant its times, or why it
-    cannot. Raises PipelineError if a contestant fails or does other work than the first of them.
+    Return the images, the operations of an epoch, those of its floor, and for each contestant its
+    times, or why it cannot. Raises PipelineError if a contestant fails or does other work than the
+    first of them.
     """
     with ExitStack() as stack, tempfile.TemporaryDirectory() as cache:
         running, told = [], {}
@@ -74,6 +75,7 @@ def hold_contest(
     return {
         "images": len(job.labels),
         "flops": flops,
+        "floor_flops": floor_flops(sizes, job.inputs, job.validation_inputs),
         "libraries": {name: told[name]["libraries"] for name in times},
         "contestants": results,
     }
@@ -82,7 +84,7 @@ def hold_contest(
 def take_turns(
     contestants: Sequence[Contestant], rounds: int, seconds: float, report: Report
 ) -> dict[str, dict[bool, list[float]]]:
-    """Give the seconds of an epoch, by contestant, with validation (True) or without, by round.
+    """Return the seconds per epoch, by contestant, with validation (True) or without, by round.
 
     Without validation, rounds are fewer and shorter.
     """
@@ -97,7 +99,7 @@ def take_turns(
             measured = contestant.measure(seconds / 2, validation=False)
             times[contestant.name][False].append(measured)
         latest = ", ".join(f"{name} {of[True][-1] * 1e3:.4g}" for name, of in times.items())
-        report(f"{number} of {rounds}, ms an epoch: {latest}")
+        report(f"{number} of {rounds}, ms per epoch: {latest}")
     return times
 
 

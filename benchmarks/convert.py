@@ -5,8 +5,6 @@
 Alternates the two and prints medians and their ratio.
 """
 
-import pipeline  # noqa: F401, I001  # first: it pins the processor's kernels before NumPy loads
-
 import statistics
 import tempfile
 import time

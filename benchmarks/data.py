@@ -9,7 +9,7 @@ from benchmarks.children import run_module
 from benchmarks.job import Job, write_job
 from pipeline.datasets.tables import Examples, read_examples
 from pipeline.errors import SettingsError
-from pipeline.nn.backend import CPU, available_cores
+from pipeline.machine import available_cores
 from pipeline.nn.training import make_network
 from pipeline.params import Settings, VariantSettings
 
@@ -19,7 +19,7 @@ SAMPLE, FULL = "mnist-5k", "mnist"
 def make_splits(settings: Settings, data: Path | None, folder: Path) -> Settings:
     """Make `folder/data/splits` from IDX files, or from the embedded sample if `data` is None.
 
-    Gives the settings with the data in them. Raises PipelineError with a stage's own words.
+    Return the settings with the data in them. Raises PipelineError with a stage's own words.
     """
     datasets = dict(settings.datasets)
     if data is not None:
@@ -41,7 +41,7 @@ def write_params(settings: Settings, folder: Path) -> None:
 
 
 def read_splits(folder: Path) -> tuple[Examples, Examples]:
-    """Give the training and the validation part."""
+    """Return the training and the validation part."""
     splits = folder / "data" / "splits"
     return read_examples(splits / "train.parquet"), read_examples(splits / "validation.parquet")
 
@@ -60,9 +60,9 @@ def check_measurable(name: str, settings: VariantSettings) -> None:
 def make_job(
     folder: Path, settings: VariantSettings, seed: int, training: Examples, validation: Examples
 ) -> Job:
-    """Write the job of training a variant, its first weights included, and give it."""
+    """Write the job of training a variant, its first weights included, and return it."""
     examples = training.first(settings.train_limit)
-    network, _ = make_network(settings, len(training.description.class_names), seed, CPU)
+    network, _ = make_network(settings, len(training.description.class_names), seed)
     job = Job(
         examples.inputs,
         examples.labels.astype(np.int64),

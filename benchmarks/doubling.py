@@ -26,7 +26,7 @@ def measure_doubling(
     seconds: float,
     report: Report,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Give three short series of epoch times without validation, each doubling one thing twice."""
+    """Time epochs without validation in three short series, each doubling one thing twice."""
     all_images = len(training)
     series = {
         "images": [([NEURONS], all_images // part) for part in (4, 2, 1)],
@@ -61,5 +61,5 @@ def measure_doubling(
             for (hidden, images), layers, values in zip(steps, sizes, times, strict=True)
         ]
         medians = ", ".join(f"{step['epoch_seconds']['median'] * 1e3:.4g}" for step in result[what])
-        report(f"doubling {what}: ms an epoch: {medians}")
+        report(f"doubling {what}: ms per epoch: {medians}")
     return result

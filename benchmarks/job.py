@@ -1,7 +1,7 @@
-"""What every contestant is handed, and what it gives: the same work for all of them.
+"""What every contestant is handed, and what it returns: the same work for all of them.
 
-A contestant runs in a process of its own, and a rival's must not load `pipeline`, which pins the
-processor's kernels. So a job is a folder of plain files: arrays, first weights, settings as JSON.
+A contestant runs in a process of its own, and a rival's loads nothing of `pipeline`: there is only
+what its users have. So a job is a folder of plain files: arrays, first weights, settings as JSON.
 This module must not import `pipeline` either.
 """
 
@@ -63,7 +63,7 @@ class Job:
         return len(self.weights[-1][1])
 
     def order(self) -> np.random.Generator:
-        """Give the generator whose permutations are the order of each epoch's batches.
+        """Return the generator whose permutations are the order of each epoch's batches.
 
         It is the one of `pipeline.nn.training.make_network`, so that every contestant sees the same
         batches and ends its epochs with the same costs. A single batch needs no order.

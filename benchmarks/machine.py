@@ -1,4 +1,4 @@
-"""The machine that is measured: what it is, and an environment in which rivals run as they come."""
+"""The machine that is measured, and an environment in which libraries run as they come."""
 
 import os
 import platform
@@ -6,32 +6,35 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pipeline.nn.backend import available_cores
-from pipeline.processor import CHOICE, KERNELS
+from pipeline.machine import available_cores, physical_memory
 
 ROOT = Path(__file__).resolve().parent.parent
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "GOTO_NUM_THREADS")
+THREADS = (
+    "GOTO_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)  # fmt: skip
+CODE = (
+    "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "NPY_DISABLE_CPU_FEATURES",
+    "NUMBA_CPU_FEATURES", "NUMBA_CPU_NAME", "NUMBA_DISABLE_JIT", "NUMBA_OPT",
+    "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE",
+)  # fmt: skip
+"""Variables that make libraries use other machine code than they would choose."""
 BUSY = 0.5
 """Mean number of running processes above which times are not to be trusted."""
 
 
 def free_environment(**extra: str) -> dict[str, str]:
-    """Give the environment without anything that chooses kernels or threads.
-
-    Importing `pipeline` sets such variables in this process; children must not inherit them.
-    """
-    held = {CHOICE, *KERNELS, *THREADS}
-    free = {key: value for key, value in os.environ.items() if key not in held}
+    """Return the environment without what chooses kernels or threads, and with `extra`."""
+    free = {key: value for key, value in os.environ.items() if key not in (*CODE, *THREADS)}
     return free | {"PYTHONPATH": str(ROOT)} | extra
 
 
 def describe_machine() -> dict[str, Any]:
-    """Give the processor's model, cores, memory and operating system."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Return the processor's model, cores, memory and operating system."""
     return {
         "processor": _processor(),
         "cores": available_cores(),
-        "memory_gib": round(memory / 2**30, 1),
+        "memory_gib": round(physical_memory() / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "load_before": round(os.getloadavg()[0], 2),
     }

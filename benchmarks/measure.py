@@ -10,8 +10,11 @@ from benchmarks.contest import FEW_ROUNDS, Report, hold_contest, summary
 from benchmarks.data import make_job, make_splits, read_splits
 from benchmarks.doubling import measure_doubling
 from benchmarks.whole import measure_whole
-from pipeline.nn.backend import available_cores
+from pipeline.machine import available_cores
 from pipeline.params import Settings
+
+Peak = dict[str, dict[str, float]]
+"""GFLOP/s on one core and on all, by size."""
 
 
 def measure_everything(
@@ -24,7 +27,7 @@ def measure_everything(
     seconds: float,
     report: Report,
 ) -> dict[str, Any]:
-    """Give all results, as results.json keeps them. `data` None takes the embedded sample.
+    """Return all results, as results.json keeps them. `data` None takes the embedded sample.
 
     Raises PipelineError where the data, a setting or a contestant is at fault.
     """
@@ -33,7 +36,7 @@ def measure_everything(
         folder = Path(name)
         chosen = make_splits(settings, data, folder)
         training, validation = read_splits(folder)
-        peaks: list[dict[str, Any]] = []
+        peaks: list[Peak] = []
         epochs, whole = {}, {}
         for variant in variants:
             peaks.append(measure_peak())
@@ -53,9 +56,12 @@ def measure_everything(
             folder / "doubling", chosen.seed, training, validation,
             rounds=few_rounds, seconds=seconds / 2, report=report,
         )  # fmt: skip
+    peak = highest_peak(peaks, report)
     libraries: dict[str, list[str]] = {}
     for result in epochs.values():
         libraries |= result.pop("libraries")
+        floor = result["floor_flops"] / peak["all_cores"] / 1e9
+        result["floor_seconds"] = float(f"{floor:.4g}")
     return {
         "libraries": libraries,
         "data": {
@@ -67,40 +73,33 @@ def measure_everything(
         "method": {
             "contestants": list(contestants),
             "rounds": rounds,
-            "seconds_a_round": seconds,
+            "seconds_per_round": seconds,
             "threads": available_cores(),
         },
-        "peak_gflops": highest_peak(peaks, report),
+        "peak_gflops": peak,
         "epochs": epochs,
         "whole": whole,
         "doubling": doubling,
     }
 
 
-def measure_peak() -> dict[str, dict[str, dict[str, float]]]:
-    """Time matrix products, pinned and free, on one core and on all, of several sizes."""
-    return {kind: json.loads(run_module("benchmarks.peak", kind)) for kind in ("pinned", "free")}
+def measure_peak() -> Peak:
+    """Time matrix products of several sizes on one core and on all."""
+    one = run_module("benchmarks.peak", OPENBLAS_NUM_THREADS="1", VECLIB_MAXIMUM_THREADS="1")
+    return {"one_core": json.loads(one), "all_cores": json.loads(run_module("benchmarks.peak"))}
 
 
-def highest_peak(
-    peaks: list[dict[str, dict[str, dict[str, float]]]], report: Report
-) -> dict[str, Any]:
-    """Give the fastest of all products timed through the run, in GFLOP/s, and each size's spread.
+def highest_peak(peaks: list[Peak], report: Report) -> dict[str, Any]:
+    """Return the fastest of all products timed through the run, in GFLOP/s, and each size's spread.
 
     A peak measured once, in a moment when the machine was slow, would flatter us.
     """
     highest: dict[str, Any] = {}
-    for kind in peaks[0]:
-        highest[kind] = {}
-        for cores in peaks[0][kind]:
-            by_size = {
-                size: summary([peak[kind][cores][size] for peak in peaks])
-                for size in peaks[0][kind][cores]
-            }
-            highest[kind][cores] = max(of["max"] for of in by_size.values())
-            highest[kind][f"{cores}_by_size"] = by_size
-        report(
-            f"sgemm, {kind} kernels: {highest[kind]['one_core']:.0f} GFLOP/s on one core, "
-            f"{highest[kind]['all_cores']:.0f} on all"
-        )
+    for cores, speeds in peaks[0].items():
+        by_size = {size: summary([peak[cores][size] for peak in peaks]) for size in speeds}
+        highest[cores] = max(of["max"] for of in by_size.values())
+        highest[f"{cores}_by_size"] = by_size
+    report(
+        f"sgemm: {highest['one_core']:.0f} GFLOP/s on one core, {highest['all_cores']:.0f} on all"
+    )
     return highest

@@ -11,8 +11,6 @@ numbers of images stays, and benchmarks/memory.png. The largest set takes 4 byte
 for each byte of its pixels: 9 GB for 3 million images.
 """
 
-import pipeline  # noqa: F401, I001  # first: it pins the processor's kernels before NumPy loads
-
 import json
 import multiprocessing
 import os
@@ -35,7 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VARIANT = "mini_batch"
 BUFFER = 65_536
 IN_MEMORY = 600_000
-"""Images up to which `train` runs from memory too, for comparison: 3,136 bytes each."""
+"""Images up to which `train` runs from memory too, for comparison."""
 BLOCK = 4_096
 SHIFT = 2
 NOISE = 16
@@ -84,7 +82,7 @@ def write_params(project: Path, buffer: int | str) -> None:
 
 
 def run_stage(project: Path, *command: str) -> dict[str, float]:
-    """Run a stage in `project` and give its peak memory in MiB and its seconds.
+    """Run a stage in `project` and return its peak memory in MiB and its seconds.
 
     Processor time hardly depends on what else runs; seconds by the clock do. The kernel counts a
     child's memory from the fork on, so this process must stay smaller.
@@ -135,33 +133,30 @@ def measure(project: Path, count: int) -> list[dict[str, Any]]:
 def epoch_seconds(project: Path, repeats: int, out: Path) -> None:
     """Time an epoch from memory and from disk, in turns, and write medians to `out`."""
     from pipeline.datasets.tables import open_examples, read_examples
-    from pipeline.nn.backend import CPU
-    from pipeline.nn.batches import put_batch
-    from pipeline.nn.parallel import Workers
-    from pipeline.nn.streaming import training_set
-    from pipeline.nn.training import make_network, train
+    from pipeline.nn.devices import CPU
+    from pipeline.nn.streaming import hold, training_set
+    from pipeline.nn.training import Training, make_network
     from pipeline.params import read_params
 
     settings = read_params(project / "params.yaml").variant(VARIANT)
     examples = open_examples(project / "data/splits/train.parquet")
-    held_out = read_examples(project / "data/splits/validation.parquet")
-    validation = put_batch(CPU, held_out.inputs, held_out.labels)
+    network, rng = make_network(settings, 10, 0)
+    engine = CPU.engine(network, settings)
+    validation = hold(engine, read_examples(project / "data/splits/validation.parquet"))
     sets = {
-        "memory": training_set(examples, "all", CPU),
-        "disk": training_set(examples, BUFFER, CPU),
+        "memory": training_set(engine, examples, "all"),
+        "disk": training_set(engine, examples, BUFFER),
     }
     clocks = {"seconds": time.perf_counter, "processor_seconds": time.process_time}
     times: dict[tuple[str, str], list[float]] = {
         (name, clock): [] for name in sets for clock in clocks
     }
-    with Workers(CPU) as workers:
-        for _ in range(repeats):
-            for name, training in sets.items():
-                network, rng = make_network(settings, 10, 0, CPU)
-                starts = {clock: read() for clock, read in clocks.items()}
-                list(train(network, settings, training, validation, rng, workers))
-                for clock, read in clocks.items():
-                    times[name, clock].append(read() - starts[clock])
+    for _ in range(repeats):
+        for name, training in sets.items():
+            starts = {clock: read() for clock, read in clocks.items()}
+            list(Training(engine, settings, training, validation, rng).run())
+            for clock, read in clocks.items():
+                times[name, clock].append(read() - starts[clock])
     speed: dict[str, Any] = {"images": len(examples), "repeats": repeats}
     for (name, clock), each in times.items():
         speed[f"{name}_{clock}"] = round(statistics.median(each), 2)

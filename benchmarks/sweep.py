@@ -1,4 +1,4 @@
-"""How many trials an hour a sweep runs, on one worker and on two, beside `dvc exp run`.
+"""How many trials per hour a sweep runs, on one worker and on two, beside `dvc exp run`.
 
     dvc repro split
     python -m benchmarks.sweep [--trials 24] [--repeats 3] [--runs 4]
@@ -7,8 +7,6 @@ One and two workers alternate and run the same trials of params.yaml's sweep; st
 is not counted. `dvc exp run` then trains and evaluates the first of those trials one after the
 other, in a copy of the working tree.
 """
-
-import pipeline  # noqa: F401, I001  # first: it pins the processor's kernels before NumPy loads
 
 import shlex
 import shutil
@@ -33,7 +31,7 @@ SPLITS = Path("data/splits")
 
 
 def sweep_seconds(plan: SweepPlan, workers: int) -> tuple[float, list[list[str]]]:
-    """Time a sweep from nothing; give its trials as options of `dvc exp run` too."""
+    """Time a sweep from nothing; return its trials as options of `dvc exp run` too."""
     data = TrialData(
         (SPLITS / "train.parquet").read_bytes(),
         (SPLITS / "validation.parquet").read_bytes(),
@@ -74,7 +72,7 @@ def experiment_seconds(variant: str, trials: list[list[str]]) -> list[float]:
 
 
 def run(command: str, folder: str) -> str:
-    """Run a command and give what it printed."""
+    """Run a command and return what it printed."""
     return subprocess.run(
         shlex.split(command), cwd=folder, check=True, capture_output=True, text=True
     ).stdout
@@ -102,7 +100,7 @@ def main(trials: int, repeats: int, runs: int) -> None:
     for workers, median in medians.items():
         spread = f"{min(times[workers]):.1f} to {max(times[workers]):.1f}"
         print(
-            f"{workers} worker(s): {median:.1f} s ({spread}), {3600 * trials / median:.0f} an hour"
+            f"{workers} worker(s): {median:.1f} s ({spread}), {3600 * trials / median:.0f} per hour"
         )
     ratios = [one / two for one, two in zip(times[1], times[2], strict=True)]
     print(f"two over one: {medians[1] / medians[2]:.2f}x ", end="")
@@ -110,7 +108,7 @@ def main(trials: int, repeats: int, runs: int) -> None:
     if runs:
         seconds_each = experiment_seconds(variant, options[:runs])
         mean = statistics.mean(seconds_each)
-        print(f"dvc exp run: {mean:.1f} s a trial, {3600 / mean:.0f} an hour; ", end="")
+        print(f"dvc exp run: {mean:.1f} s per trial, {3600 / mean:.0f} per hour; ", end="")
         print(f"two workers run {mean * trials / medians[2]:.0f} times as many")
 
 

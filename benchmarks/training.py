@@ -1,4 +1,4 @@
-"""How long training takes, beside PyTorch, scikit-learn and a plain NumPy loop.
+"""How long training takes, beside PyTorch, scikit-learn and loops in NumPy.
 
     python -m benchmarks.training [--data FOLDER]
 
@@ -6,8 +6,6 @@ Everything is measured in one run: contestants take turns, each in a process of 
 run writes results.json and results.png beside this file and the tables of README.md; a run of only
 some variants or contestants, or a quick one, writes where --output says and otherwise shows.
 """
-
-import pipeline  # noqa: F401, I001  # first: it pins the processor's kernels before NumPy loads
 
 import importlib.util
 from pathlib import Path
@@ -43,7 +41,9 @@ def names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str
 )
 @click.option("--variants", callback=names, help="Names with commas; all by default.")
 @click.option("--contestants", callback=names, help="Names with commas; all by default.")
-@click.option("--without", callback=names, help="Contestants to leave out; pytorch names both.")
+@click.option(
+    "--without", callback=names, help="Contestants to leave out; pytorch names all its own."
+)
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True)
 @click.option("--quick", is_flag=True, help="One short round on the embedded sample.")
@@ -90,7 +90,7 @@ def main(
 
 
 def choose_contestants(wanted: tuple[str, ...], without: tuple[str, ...]) -> tuple[str, ...]:
-    """Give the contestants in their order; `ours` always takes part.
+    """Return the contestants in their order; `ours` always takes part.
 
     Raises SettingsError for an unknown name, or where a package that one needs is not installed.
     """

@@ -24,7 +24,7 @@ def measure_whole(
     rounds: int,
     report: Report,
 ) -> dict[str, Any]:
-    """Give seconds and peak memory for those of `ours` and `pytorch-eager` that take part.
+    """Return seconds and peak memory for those of `ours` and `pytorch-eager` that take part.
 
     `folder` holds the splits that the stage reads; `job_folder` the .npy files of the script.
     """

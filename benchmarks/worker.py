@@ -3,8 +3,8 @@
     python -m benchmarks.worker CONTESTANT JOB_FOLDER
 
 Answers are lines of JSON: first what it is and how its first epochs went, or why it cannot; then
-one measurement for every request on standard input, so that contestants can take turns. This
-module loads neither NumPy nor `pipeline`: each contestant says with what kernels it runs.
+one measurement per request on standard input, so that contestants can take turns. This module
+loads neither NumPy nor `pipeline`: each contestant loads what it needs.
 """
 
 import importlib
@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,14 @@ if TYPE_CHECKING:
 
 FIRST_EPOCHS = 2
 """Epochs whose costs are told, to be compared."""
-PACKAGES = {"numpy": "NumPy", "torch": "PyTorch", "sklearn": "scikit-learn"}
+PACKAGES = {
+    "numpy": ("numpy", "NumPy"),
+    "pipeline.nn.compiled": ("numba", "Numba"),  # compiled it, maybe for an earlier process
+    "scipy": ("scipy", "SciPy"),
+    "torch": ("torch", "PyTorch"),
+    "sklearn": ("scikit-learn", "scikit-learn"),
+}
+"""By a module that shows that a package is used: its distribution and its title."""
 
 
 def main() -> None:
@@ -35,7 +43,7 @@ def main() -> None:
         answers.write(json.dumps(content) + "\n")
         answers.flush()
 
-    contestant = importlib.import_module(f"benchmarks.contestants.{CONTESTANTS[name].module}")
+    contestant = importlib.import_module(f"benchmarks.contestants.{CONTESTANTS[name]}")
     from benchmarks.job import UnableError, read_job  # after the contestant: this loads NumPy
 
     job = read_job(Path(folder))
@@ -71,13 +79,18 @@ def measure(epochs: "Epochs", scored: int, seconds: float) -> dict[str, Any]:
 
 
 def libraries() -> list[str]:
-    """Say what computes here: packages with versions, and BLAS and OpenMP with their threads."""
-    from threadpoolctl import threadpool_info
+    """Return what computes here: packages with versions, BLAS and OpenMP with their threads.
 
+    The latter where threadpoolctl is installed, which knows them.
+    """
     found = [f"Python {sys.version.split()[0]}"]
-    for module, title in PACKAGES.items():
+    for module, (distribution, title) in PACKAGES.items():
         if module in sys.modules:
-            found.append(f"{title} {sys.modules[module].__version__}")
+            found.append(f"{title} {version(distribution)}")
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        return found
     for pool in threadpool_info():
         words = (pool["internal_api"], pool["version"], pool.get("architecture"))
         name = " ".join(word for word in words if word)

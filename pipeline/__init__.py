@@ -1,10 +1,5 @@
 """Fully connected networks from scratch, and everything around them that is not a command line.
 
 Reading order: `params`, `errors`, `files`, then `datasets/` (from raw files to normalised splits),
-`nn/` (the networks), `evaluation`, `figures/`. Importing this package pins the processor's kernels,
-see `pipeline.processor`.
+`nn/` (the networks), `evaluation`, `figures/`.
 """
-
-from pipeline import processor
-
-processor.pin_kernels()

@@ -10,13 +10,13 @@ from pipeline.command import Command
 from pipeline.datasets.tables import Examples, open_examples, read_examples
 from pipeline.errors import DataError, SettingsError, printable
 from pipeline.files import read_json
-from pipeline.nn.backend import CPU, Array, find_device
-from pipeline.nn.batches import put_batch
+from pipeline.nn.devices import find_device
 from pipeline.nn.inspection import Inspection, inspect
+from pipeline.nn.layers import Array
 from pipeline.nn.model_file import Model, load_model
-from pipeline.nn.parallel import Workers
 from pipeline.nn.prediction import check_fits, predict_probabilities
-from pipeline.nn.training import make_network, score, train
+from pipeline.nn.streaming import hold, training_set
+from pipeline.nn.training import Training, make_network
 from pipeline.params import read_params
 
 SPLITS = Path("data/splits")
@@ -107,17 +107,14 @@ def try_variant(variant: str, train_images: int | None, test_images: int | None)
     test_images = test_images or _ask("Number of testing images")
     training = _part("train", train_images, "--train-images")
     testing = _part("validation", test_images, "--test-images")
-    network, rng = make_network(
-        chosen, len(training.description.class_names), settings.seed, device
-    )
-    batch = put_batch(device, training.inputs, training.labels)
-    held_out = put_batch(device, testing.inputs, testing.labels)
-    with Workers(device) as workers:
-        for report in train(network, chosen, batch, held_out, rng, workers):
-            click.echo(f"round {report.epoch}: cost {report.train.cost:.4f}")
-        final = score(network, batch, workers)
-        click.echo(f"accuracy on {len(training)} training images: {final.accuracy:.2%}")
-        click.echo(f"accuracy on {len(testing)} testing images: {report.validation.accuracy:.2%}")
+    network, rng = make_network(chosen, len(training.description.class_names), settings.seed)
+    engine = device.engine(network, chosen)
+    run = Training(engine, chosen, training_set(engine, training), hold(engine, testing), rng)
+    for report in run.run():
+        click.echo(f"round {report.epoch}: cost {report.train.cost:.4f}")
+    _, right = engine.measure(hold(engine, training))
+    click.echo(f"accuracy on {len(training)} training images: {right / len(training):.2%}")
+    click.echo(f"accuracy on {len(testing)} testing images: {report.validation.accuracy:.2%}")
 
 
 def _ask(question: str) -> int:
@@ -175,8 +172,7 @@ def _chosen(
 
 
 def _predicted(model: Model, inputs: Array) -> int:
-    with Workers(CPU) as workers:
-        return int(predict_probabilities(model, inputs[np.newaxis], workers)[0].argmax())
+    return int(predict_probabilities(model, inputs[np.newaxis])[0].argmax())
 
 
 def _print_inspection(model: Model, inspection: Inspection, title: str, *, labelled: bool) -> None:
@@ -200,8 +196,7 @@ def _print_inspection(model: Model, inspection: Inspection, title: str, *, label
 
 
 def _show(model: Model, title: str, inputs: np.ndarray) -> None:
-    with Workers(CPU) as workers:
-        (probabilities,) = predict_probabilities(model, inputs, workers)
+    (probabilities,) = predict_probabilities(model, inputs)
     names = [printable(name) for name in model.class_names]
     click.echo(f"{printable(title)}: {names[probabilities.argmax()]}")
     width = max(map(len, names))

@@ -7,16 +7,13 @@ import pandas as pd
 from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_fscore_support
 
-from pipeline.datasets.parquet import ROW_GROUP, recut
 from pipeline.datasets.tables import Examples, ExampleSet
 from pipeline.errors import ModelError
-from pipeline.nn.backend import Device
-from pipeline.nn.batches import put_batch
+from pipeline.nn.devices import Device, Engine
 from pipeline.nn.model_file import Model
-from pipeline.nn.network import Network
-from pipeline.nn.parallel import TILES_SHARE, Workers
 from pipeline.nn.prediction import check_fits, predict_probabilities
-from pipeline.nn.training import Score, mean_score, tile_totals
+from pipeline.nn.streaming import hold
+from pipeline.nn.training import Score
 
 DIGITS = 6
 """Decimals kept in metrics: finer than one image in 60,000."""
@@ -29,7 +26,6 @@ def evaluate(
     test: Examples,
     test_sample: int | None,
     device: Device,
-    workers: Workers,
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Measure a model on the images it was trained on, on the validation part and on the test set.
 
@@ -42,10 +38,9 @@ def evaluate(
     """
     check_fits(model, test)
     sets: dict[str, ExampleSet] = {"train": train, "validation": validation, "test": test}
-    parts = {
-        name: score_set(model.network, examples, device, workers) for name, examples in sets.items()
-    }
-    probabilities = predict_probabilities(model, device.put(test.inputs), workers)
+    engine = device.engine(model.network)
+    parts = {name: score_set(engine, examples) for name, examples in sets.items()}
+    probabilities = predict_probabilities(model, test.inputs, engine)
     predicted = probabilities.argmax(axis=1)
     right = predicted == test.labels
     interval = binomtest(int(right.sum()), len(right)).proportion_ci(0.95, method="wilson")
@@ -90,24 +85,10 @@ def evaluate(
     return rounded | counts, table
 
 
-def score_set(network: Network, examples: ExampleSet, device: Device, workers: Workers) -> Score:
-    """Measure the mean cost and the accuracy on a set of examples of any size.
-
-    On a CPU a few tiles at a time, the very tiles that `training.score` takes of all examples in
-    memory, and so the same bits; on a GPU, ROW_GROUP examples at a time.
-    """
-    count = len(examples)
-    tiles = workers.tiles(count)
-    if not workers.on_cpu:
-        tiles = [slice(row, min(row + ROW_GROUP, count)) for row in range(0, count, ROW_GROUP)]
-    together = [tiles[start : start + TILES_SHARE] for start in range(0, len(tiles), TILES_SHARE)]
-    pieces = recut(
-        ((block.inputs, block.labels) for block in examples.blocks()),
-        (some[-1].stop - some[0].start for some in together),
-    )
-    totals = []
-    for some, (inputs, labels) in zip(together, pieces, strict=True):
-        first = some[0].start
-        own = [slice(tile.start - first, tile.stop - first) for tile in some]
-        totals += tile_totals(network, put_batch(device, inputs, labels), own, workers)
-    return mean_score(totals, count)
+def score_set(engine: Engine, examples: ExampleSet) -> Score:
+    """Measure the mean cost and the accuracy on a set of examples of any size, block by block."""
+    cost, hits = 0.0, 0
+    for block in examples.blocks():
+        part = engine.measure(hold(engine, block))
+        cost, hits = cost + part[0], hits + part[1]
+    return Score.of((cost, hits), len(examples))

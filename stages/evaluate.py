@@ -8,9 +8,8 @@ from pipeline.command import Command, variant_argument, warn
 from pipeline.datasets.tables import open_examples, read_examples
 from pipeline.evaluation import evaluate
 from pipeline.files import all_or_none, write_json, write_table
-from pipeline.nn.backend import find_device
+from pipeline.nn.devices import find_device
 from pipeline.nn.model_file import load_model
-from pipeline.nn.parallel import Workers
 from pipeline.params import read_params
 from pipeline.tracking.run import track_results
 
@@ -26,19 +25,16 @@ def main(variant: str) -> None:
     """Measure VARIANT on the training, validation and test images."""
     settings = read_params()
     chosen = settings.variant(variant)
-    device = find_device(settings.device)
     path = MODELS / f"{variant}.npz"
-    model = load_model(path, device)
-    with Workers(device) as workers:
-        metrics, predictions = evaluate(
-            model,
-            open_examples(SPLITS / "train.parquet").first(chosen.train_limit),
-            read_examples(SPLITS / "validation.parquet"),
-            read_examples(SPLITS / "test.parquet"),
-            chosen.test_sample,
-            device,
-            workers,
-        )
+    model = load_model(path)
+    metrics, predictions = evaluate(
+        model,
+        open_examples(SPLITS / "train.parquet").first(chosen.train_limit),
+        read_examples(SPLITS / "validation.parquet"),
+        read_examples(SPLITS / "test.parquet"),
+        chosen.test_sample,
+        find_device(settings.device),
+    )
     with all_or_none():
         write_table(PREDICTIONS / f"{variant}.csv", predictions)
         write_json(METRICS / f"{variant}.json", metrics)

@@ -9,15 +9,12 @@ from pipeline.command import Command, variant_argument, warn
 from pipeline.datasets.tables import open_examples, read_examples
 from pipeline.errors import TrainingError
 from pipeline.files import all_or_none, write_table
-from pipeline.nn.backend import find_device
-from pipeline.nn.batches import put_batch
 from pipeline.nn.checkpoint import Checkpoint, run_digest
+from pipeline.nn.devices import find_device
 from pipeline.nn.model_file import Model, save_model
-from pipeline.nn.parallel import Workers
-from pipeline.nn.streaming import training_set
+from pipeline.nn.streaming import hold, training_set
 from pipeline.nn.training import EpochReport, Training, make_network
 from pipeline.params import read_params
-from pipeline.processor import is_native
 from pipeline.progress import show_progress
 from pipeline.tracking.run import tracked_training
 
@@ -36,12 +33,12 @@ def main(variant: str) -> None:
     device = find_device(settings.device)
     examples = open_examples(SPLITS / "train.parquet").first(chosen.train_limit)
     validation = read_examples(SPLITS / "validation.parquet")
-    kernels = ", this processor's own kernels" if is_native() else ""
-    click.echo(f"{variant}: {len(examples)} images on {device.name}{kernels}")
+    click.echo(f"{variant}: {len(examples)} images on {device.name}")
     if chosen.train_limit and len(examples) < chosen.train_limit:
         click.echo(f"{variant}: train_limit is {chosen.train_limit}; these are all there are")
     classes = examples.description.class_names
-    network, rng = make_network(chosen, len(classes), settings.seed, device)
+    network, rng = make_network(chosen, len(classes), settings.seed)
+    engine = device.engine(network, chosen)
     training = {
         "settings": chosen.model_dump(),
         "seed": settings.seed,
@@ -53,21 +50,12 @@ def main(variant: str) -> None:
         training["shuffle_buffer"] = settings.shuffle_buffer
     data = (SPLITS / "train.parquet", SPLITS / "validation.parquet")
     others = {"seed": settings.seed, "shuffle_buffer": settings.shuffle_buffer}
-    checkpoint = Checkpoint(variant, run_digest(chosen, others, device, data), warn)
-    with (
-        Workers(device) as workers,
-        tracked_training(settings.tracking, variant, training, warn) as tracked,
-    ):
+    checkpoint = Checkpoint(variant, run_digest(chosen, others, device.name, data), warn)
+    with tracked_training(settings.tracking, variant, training, warn) as tracked:
         if tracked.place:
             click.echo(f"{variant}: tracked in {tracked.place}")
-        run = Training(
-            network,
-            chosen,
-            training_set(examples, settings.shuffle_buffer, device),
-            put_batch(device, validation.inputs, validation.labels),
-            rng,
-            workers,
-        )
+        images = training_set(engine, examples, settings.shuffle_buffer)
+        run = Training(engine, chosen, images, hold(engine, validation), rng)
         checkpoint.resume(run)
         if run.reports:
             click.echo(f"{variant}: goes on after epoch {len(run.reports)}")

@@ -10,9 +10,7 @@ from pipeline.datasets.tables import read_examples
 from pipeline.figures.gallery import variant_figures
 from pipeline.figures.style import save_png
 from pipeline.files import read_table, whole_folder
-from pipeline.nn.backend import CPU
 from pipeline.nn.model_file import load_model
-from pipeline.nn.parallel import Workers
 from pipeline.nn.prediction import check_fits, predict_probabilities
 from pipeline.params import read_params
 
@@ -28,8 +26,7 @@ def main(variant: str) -> None:
     model = load_model(Path(f"models/{variant}.npz"))
     test = read_examples(Path("data/splits/test.parquet"))
     check_fits(model, test)
-    with Workers(CPU) as workers:
-        probabilities = predict_probabilities(model, test.inputs, workers)
+    probabilities = predict_probabilities(model, test.inputs)
     history = read_table(PLOTS / f"history/{variant}.csv")
     norms = read_table(PLOTS / f"norms/{variant}.csv")
     figures = variant_figures(

@@ -1,7 +1,5 @@
 """What tests share: real digits, and the full datasets where they are at hand."""
 
-import pipeline  # noqa: F401, I001  # first: it pins the processor's kernels before NumPy loads
-
 import os
 import shutil
 import subprocess

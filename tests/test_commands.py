@@ -8,13 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.nn.backend import CPU
-from pipeline.nn.batches import put_batch
 from pipeline.nn.model_file import Model, save_model
-from pipeline.nn.parallel import Workers
-from pipeline.nn.training import make_network, train
 from pipeline.params import VariantSettings
 from tests.splits import CLASSES, SCALE, write_splits
+from tests.training import trained
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +21,9 @@ def folder(digits, tmp_path_factory):
     rows = np.random.default_rng(0).permutation(5000)
     parts = {"train": rows[:3000], "validation": rows[3000:3500], "test": rows[3500:]}
     examples = write_splits(folder / "data/splits", digits, parts)["train"]
-    training = put_batch(CPU, examples.inputs, examples.labels)
+    training = examples.inputs, examples.labels
     settings = VariantSettings(hidden=[64], lr=0.1, momentum=0.9, batch_size=64, epochs=12)
-    network, rng = make_network(settings, 10, 0, CPU)
-    with Workers(CPU) as workers:
-        list(train(network, settings, training, training, rng, workers))
+    network, _ = trained(settings, training, training)
     trained_with = {"settings": settings.model_dump()}
     save_model(folder / "model.npz", Model("good", network, SCALE, CLASSES, trained_with))
     return folder

@@ -22,7 +22,7 @@ NOBODY, NO_ONE = 65534, 54321
 SUITE = (
     "tests/datasets", "tests/figures", "tests/nn", "tests/report/test_report_page.py",
     "tests/test_commands.py", "tests/test_evaluation.py", "tests/test_files.py",
-    "tests/test_params.py", "tests/test_processor.py",
+    "tests/test_params.py",
 )  # fmt: skip
 
 

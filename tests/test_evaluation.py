@@ -6,13 +6,12 @@ from pipeline.datasets.splitting import Normalization
 from pipeline.datasets.tables import Description, Examples, open_examples, write_examples
 from pipeline.errors import DataError
 from pipeline.evaluation import evaluate, score_set
-from pipeline.nn.backend import CPU
-from pipeline.nn.batches import put_batch
+from pipeline.nn.devices import CPU
 from pipeline.nn.model_file import Model
 from pipeline.nn.network import Architecture, Network
-from pipeline.nn.parallel import Workers
 from pipeline.nn.prediction import predict_probabilities
-from pipeline.nn.training import make_network, score
+from pipeline.nn.streaming import hold
+from pipeline.nn.training import Score, make_network
 from pipeline.params import VariantSettings
 
 CLASSES = ("a", "b", "c")
@@ -41,8 +40,7 @@ def model():
 
 def evaluated(model, test, test_sample=None):
     right = examples_of([0, 1, 2])
-    with Workers(CPU, 1) as workers:
-        return evaluate(model, right, right, test, test_sample, CPU, workers)
+    return evaluate(model, right, right, test, test_sample, CPU)
 
 
 def mistaken(labels, wrong):
@@ -95,12 +93,14 @@ def test_predictions_are_in_class_names_with_the_confidence_of_the_one_predicted
 
 
 def test_probabilities_do_not_depend_on_the_number_of_threads(model):
-    inputs = np.random.default_rng(0).random((1500, 784), np.float32)
-    with Workers(CPU, 1) as one, Workers(CPU, 3) as three:
-        alone = predict_probabilities(model, inputs, one)
-        together = predict_probabilities(model, inputs, three)
+    levels = np.random.default_rng(0).integers(0, 256, (1500, 784))
+    inputs = (levels / 255).astype(np.float32)
+    alone = predict_probabilities(model, inputs, CPU.engine(model.network, threads=1))
     assert alone.shape == (1500, 3)
-    np.testing.assert_array_equal(alone, together)
+    for threads in (2, 3, 8):
+        engine = CPU.engine(model.network, threads=threads)
+        np.testing.assert_array_equal(alone, predict_probabilities(model, inputs, engine))
+    np.testing.assert_array_equal(alone, predict_probabilities(model, inputs))
 
 
 def test_a_model_of_other_classes_is_refused(model):
@@ -129,11 +129,11 @@ def stored(tmp_path, monkeypatch):
 @pytest.mark.parametrize("count", [1, 300, 513, 4096, 4097, 9_999, 10_000])
 def test_a_score_of_a_file_that_is_read_in_pieces_is_that_of_memory_in_every_bit(stored, count):
     settings = VariantSettings(hidden=[20], lr=0.1, batch_size=32, epochs=1)
-    network, _ = make_network(settings, 10, 0, CPU)
+    network, _ = make_network(settings, 10, 0)
     part = stored.first(count)
     whole = part.read()
     for threads in (1, 3):
-        with Workers(CPU, threads) as workers:
-            in_memory = score(network, put_batch(CPU, whole.inputs, whole.labels), workers)
-            assert score_set(network, part, CPU, workers) == in_memory
-            assert score_set(network, whole, CPU, workers) == in_memory
+        engine = CPU.engine(network, threads=threads)
+        in_memory = Score.of(engine.measure(hold(engine, whole)), count)
+        assert score_set(engine, part) == in_memory
+        assert score_set(engine, whole) == in_memory

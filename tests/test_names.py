@@ -13,7 +13,6 @@ from PIL import Image
 from pipeline.__main__ import main
 from pipeline.datasets.splitting import Normalization
 from pipeline.figures.style import literal
-from pipeline.nn.backend import CPU
 from pipeline.nn.model_file import Model, save_model
 from pipeline.nn.training import make_network
 from pipeline.params import VariantSettings
@@ -160,7 +159,7 @@ def test_the_code_evaluates_unpickles_and_hands_to_a_shell_nothing(module):
 def test_a_picture_may_have_any_name(tmp_path, monkeypatch, stem):
     monkeypatch.chdir(tmp_path)
     settings = VariantSettings(hidden=[2], lr=0.1, batch_size=8, epochs=1)
-    network, _ = make_network(settings, 2, 0, CPU)
+    network, _ = make_network(settings, 2, 0)
     names = ("$\\frac{$", "\x1b[2J")
     trained_with = {"settings": settings.model_dump()}
     scale = Normalization("scale", 0.0, 1.0)

@@ -1,24 +1,15 @@
-"""Who trains against whom. Each module offers `make(job)`, which gives `Epochs` of benchmarks.job.
+"""Who trains against whom. Each module has `make(job)`, which returns `Epochs` of benchmarks.job.
 
-Only `ours` may import `pipeline`: that pins kernels and threads, and rivals run as they come.
+Only `ours` may import `pipeline`: rivals run as they do without it.
 """
 
-from typing import NamedTuple
-
-
-class Entry(NamedTuple):
-    """A contestant: its module here, and what its environment must say."""
-
-    module: str
-    environment: dict[str, str]
-
-
 CONTESTANTS = {
-    "ours": Entry("ours", {}),
-    "ours-native": Entry("ours", {"DIGITS_KERNELS": "native"}),
-    "pytorch-eager": Entry("pytorch", {}),
-    "pytorch-compiled": Entry("pytorch_compiled", {}),
-    "scikit-learn": Entry("sklearn_mlp", {}),
-    "numpy-loop": Entry("numpy_loop", {}),
+    "ours": "ours",
+    "pytorch-eager": "pytorch",
+    "pytorch-compiled": "pytorch_compiled",
+    "pytorch-sparse": "pytorch_sparse",
+    "scikit-learn": "sklearn_mlp",
+    "numpy-loop": "numpy_loop",
+    "numpy-scipy-sparse": "sparse_loop",
 }
-"""By name, in the order of rounds and tables."""
+"""Modules here by contestants' names, in the order of rounds and tables."""

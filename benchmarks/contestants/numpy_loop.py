@@ -4,52 +4,60 @@ Forward, one-hot labels, backward, update. BLAS takes its own kernels and as man
 likes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from benchmarks.job import Epoch, Epochs, Job
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 Layers = list[tuple[Array, Array]]
 
 
 def make(job: Job) -> Epochs:
     """Prepare to train a variant."""
-    settings, size = job.settings, job.batch_size
-    x, y = job.inputs.astype(np.float64), job.labels
-    validation_x = job.validation_inputs.astype(np.float64)
+    return prepare(job, np.float64, np.asarray)
+
+
+def prepare(job: Job, dtype: DTypeLike, hold: Callable[[Array], Any]) -> Epochs:
+    """Prepare to train a variant in one type of number.
+
+    hold: makes of inputs (N, 784) the matrix that the first layer multiplies.
+    """
+    settings, size, count = job.settings, job.batch_size, len(job.labels)
+    x, y = hold(job.inputs.astype(dtype)), job.labels
+    validation_x = hold(job.validation_inputs.astype(dtype))
 
     def epochs(scored: int) -> Iterator[Epoch]:
-        layers: Layers = [(w.astype(np.float64), b.astype(np.float64)) for w, b in job.weights]
+        layers: Layers = [(w.astype(dtype), b.astype(dtype)) for w, b in job.weights]
         velocities = [(np.zeros_like(w), np.zeros_like(b)) for w, b in layers]
-        one_hot = np.eye(job.classes)
+        one_hot = np.eye(job.classes, dtype=dtype)
         rng = job.order()
         while True:
             total, right = 0.0, 0.0
-            order = rng.permutation(len(x)) if size < len(x) else None
-            for start in range(0, len(x), size):
+            order = rng.permutation(count) if size < count else None
+            for start in range(0, count, size):
                 rows = slice(None) if order is None else order[start : start + size]
                 batch, labels = x[rows], y[rows]
                 activations = forward(layers, batch, settings)
                 cost, accuracy = score(activations[-1], labels, one_hot[labels], settings)
-                total += cost * len(batch)
-                right += accuracy * len(batch)
+                total += cost * len(labels)
+                right += accuracy * len(labels)
                 gradients = backward(layers, activations, one_hot[labels], settings)
                 update(layers, gradients, velocities, settings)
             labels = job.validation_labels[:scored]
             outputs = forward(layers, validation_x[:scored], settings)[-1]
             yield Epoch(
-                total / len(x), right / len(x), *score(outputs, labels, one_hot[labels], settings)
+                total / count, right / count, *score(outputs, labels, one_hot[labels], settings)
             )
 
     return epochs
 
 
-def forward(layers: Layers, x: Array, settings: dict[str, Any]) -> list[Array]:
-    """Give the input and every layer's activation."""
+def forward(layers: Layers, x: Any, settings: dict[str, Any]) -> list[Any]:
+    """Return the input and every layer's activation."""
     activations = [x]
     for number, (weight, bias) in enumerate(layers, start=1):
         z = activations[-1] @ weight + bias
@@ -70,7 +78,7 @@ def forward(layers: Layers, x: Array, settings: dict[str, Any]) -> list[Array]:
 def score(
     outputs: Array, labels: NDArray[np.int64], one_hot: Array, settings: dict[str, Any]
 ) -> tuple[float, float]:
-    """Give the mean cost and the accuracy."""
+    """Return the mean cost and the accuracy."""
     if settings["loss"] == "cross_entropy":
         cost = float(-np.sum(one_hot * np.log(outputs + 1e-12)) / len(labels))
     else:
@@ -79,9 +87,9 @@ def score(
 
 
 def backward(
-    layers: Layers, activations: list[Array], one_hot: Array, settings: dict[str, Any]
+    layers: Layers, activations: list[Any], one_hot: Array, settings: dict[str, Any]
 ) -> Layers:
-    """Give the gradients of the mean cost, first layer first."""
+    """Return the gradients of the mean cost, first layer first."""
     outputs = activations[-1]
     if settings["loss"] == "cross_entropy":
         dz = (outputs - one_hot) / len(one_hot)
@@ -97,7 +105,7 @@ def backward(
 
 
 def slope(a: Array, activation: str) -> NDArray[Any]:
-    """Give an activation function's derivative where its value is `a`."""
+    """Return an activation function's derivative where its value is `a`."""
     if activation == "relu":
         return a > 0
     return a * (1 - a) if activation == "sigmoid" else 1 - a**2

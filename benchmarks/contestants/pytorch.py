@@ -2,20 +2,23 @@
 
 What makes it fast on a processor is all here: tensors stay in memory and batches are taken by
 `index_select`, which needs less than half the time of `x[rows]`; the optimiser's step is one fused
-kernel; costs are read once an epoch.
+kernel; costs are read once per epoch.
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch.nn import functional
 
-from benchmarks.job import Epoch, Epochs, Job, Labels
+from benchmarks.job import Epoch, Epochs, Floats, Job, Labels
 
 Scores = tuple[torch.Tensor, torch.Tensor]
 """The mean cost and the count of right answers."""
-Step = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Scores]
+Step = Callable[[Any, torch.Tensor, torch.Tensor], Scores]
 """Takes inputs, the loss's targets and labels."""
+Hold = Callable[[Floats], Any]
+"""Takes inputs (N, 784); what it returns has a length and `index_select`, as a tensor has."""
 
 ACTIVATIONS = {
     "relu": torch.nn.ReLU,
@@ -29,13 +32,19 @@ def make(job: Job) -> Epochs:
     return prepare(job)[1]
 
 
-def prepare(job: Job) -> tuple[torch.nn.Module, Epochs]:
-    """Give a variant's network and the way to train it."""
+def prepare(job: Job) -> tuple[torch.nn.Sequential, Epochs]:
+    """Return a variant's network and the way to train it."""
+    model = make_model(job)
+    return model, train_with(job, model, torch.from_numpy)
+
+
+def train_with(job: Job, model: torch.nn.Sequential, hold: Hold) -> Epochs:
+    """Prepare to train a network. hold: makes of inputs what its first layer takes."""
     torch.set_num_threads(job.threads)
-    model, loss = make_model(job), loss_function(job)
+    loss = loss_function(job)
     limit = job.settings["clip_value"]
 
-    def score(x: torch.Tensor, targets: torch.Tensor, labels: torch.Tensor) -> Scores:
+    def score(x: Any, targets: torch.Tensor, labels: torch.Tensor) -> Scores:
         outputs = model(x)
         return loss(outputs, targets), (outputs.argmax(1) == labels).sum()
 
@@ -43,7 +52,7 @@ def prepare(job: Job) -> tuple[torch.nn.Module, Epochs]:
         set_weights(model, job)
         optimizer = make_optimizer(model, job)
 
-        def step(x: torch.Tensor, targets: torch.Tensor, labels: torch.Tensor) -> Scores:
+        def step(x: Any, targets: torch.Tensor, labels: torch.Tensor) -> Scores:
             optimizer.zero_grad()
             cost, right = score(x, targets, labels)
             cost.backward()
@@ -52,12 +61,12 @@ def prepare(job: Job) -> tuple[torch.nn.Module, Epochs]:
             optimizer.step()
             return cost.detach(), right
 
-        return run_epochs(job, step, score, scored)
+        return run_epochs(job, step, score, scored, hold)
 
-    return model, epochs
+    return epochs
 
 
-def make_model(job: Job) -> torch.nn.Module:
+def make_model(job: Job) -> torch.nn.Sequential:
     """Build a variant's network. With cross-entropy its outputs are logits."""
     modules: list[torch.nn.Module] = []
     for weight, _ in job.weights:
@@ -90,26 +99,28 @@ def make_optimizer(model: torch.nn.Module, job: Job) -> torch.optim.Optimizer:
 
 
 def loss_function(job: Job) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """Give the mean cost of outputs against targets."""
+    """Return the mean cost of outputs against targets."""
     if job.settings["loss"] == "cross_entropy":
         return functional.cross_entropy
     return functional.mse_loss
 
 
 def make_targets(job: Job, labels: Labels) -> torch.Tensor:
-    """Give what the loss compares with: labels, or for mean squared error one-hot rows."""
+    """Return what the loss compares with: labels, or for mean squared error one-hot rows."""
     tensor = torch.from_numpy(labels)
     if job.settings["loss"] == "cross_entropy":
         return tensor
     return functional.one_hot(tensor, job.classes).float()
 
 
-def run_epochs(job: Job, step: Step, score: Step, scored: int) -> Iterator[Epoch]:
+def run_epochs(
+    job: Job, step: Step, score: Step, scored: int, hold: Hold = torch.from_numpy
+) -> Iterator[Epoch]:
     """Train with `step` for ever; measure with `score` after every epoch."""
-    x, labels = torch.from_numpy(job.inputs), torch.from_numpy(job.labels)
+    x, labels = hold(job.inputs), torch.from_numpy(job.labels)
     targets = make_targets(job, job.labels)
     validation = (
-        torch.from_numpy(job.validation_inputs[:scored]),
+        hold(job.validation_inputs[:scored]),
         make_targets(job, job.validation_labels[:scored]),
         torch.from_numpy(job.validation_labels[:scored]),
     )

@@ -1,4 +1,4 @@
-"""scikit-learn's `MLPClassifier`, an epoch a call of `partial_fit`.
+"""scikit-learn's `MLPClassifier`, an epoch per call of `partial_fit`.
 
 It does less than the others: it tells no accuracy on the images it trains on. Its L2 strength is
 `alpha`, divided by the batch's size in its gradient and added to the cost that it reports.

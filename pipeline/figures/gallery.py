@@ -11,8 +11,8 @@ from pipeline.figures.passes import passes_figures
 from pipeline.figures.predictions import most_confident_mistakes, predictions_figure
 from pipeline.figures.quality import calibration_figure, confusion_figure, quality_figure
 from pipeline.figures.style import literal
-from pipeline.nn.backend import Array
 from pipeline.nn.inspection import inspect
+from pipeline.nn.layers import Array
 from pipeline.nn.model_file import Model
 
 UNSURE = 0.9

@@ -8,8 +8,8 @@ from matplotlib.gridspec import SubplotSpec
 from pipeline.datasets.images import HEIGHT, WIDTH
 from pipeline.datasets.splitting import Normalization
 from pipeline.figures.style import BLUE, GREEN, INK, ORANGE, PALE, RED, SIGNED, literal, style
-from pipeline.nn.backend import Array
 from pipeline.nn.inspection import Inspection, LayerInspection
+from pipeline.nn.layers import Array
 from pipeline.nn.model_file import Model
 
 FIELDS = 24

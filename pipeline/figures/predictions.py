@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from pipeline.datasets.splitting import Normalization
 from pipeline.figures.passes import draw_image
 from pipeline.figures.style import GREEN, INK, RED, style
-from pipeline.nn.backend import Array
+from pipeline.nn.layers import Array
 
 LETTERS = 9
 """Letters in a line over a picture."""

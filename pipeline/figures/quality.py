@@ -7,7 +7,7 @@ from matplotlib.ticker import PercentFormatter
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from pipeline.figures.style import BLUE, INK, ORANGE, PALE, SKY, style
-from pipeline.nn.backend import Array
+from pipeline.nn.layers import Array
 
 BINS = 10
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from pipeline.figures.style import BLUE, INK, ORANGE, PALE, RED, SKY, style
-from pipeline.nn.backend import Array
+from pipeline.nn.layers import Array
 
 SPREAD = 4
 """Accuracies are drawn down to so many times the median's distance from the best."""

@@ -1,5 +1,7 @@
 """Fully connected networks from scratch.
 
-Reading order: `backend`, `initializers`, `activations`, `layers`, `losses`, `network`, `gradients`,
-`optimizers`, `parallel`, `training`, `streaming`, `model_file`, `prediction`.
+The definition, in plain NumPy, to be read first: `initializers`, `activations`, `layers`, `losses`,
+`network`, `gradients`, `optimizers`. It explains, draws and checks. What trains is held against it:
+`compiled/` on processors, `gpu/` on GPUs; `devices` chooses. Then `training`, `streaming`,
+`model_file`, `prediction`.
 """

@@ -20,10 +20,9 @@ import numpy as np
 
 from pipeline.errors import PipelineError
 from pipeline.files import whole_file
-from pipeline.nn.backend import Array, Device
+from pipeline.nn.layers import Array
 from pipeline.nn.training import EpochReport, Score, Training, TrainingState
 from pipeline.params import VariantSettings
-from pipeline.processor import describe_kernels
 
 FOLDER = Path(".checkpoints")
 """Ignored by git and by DVC."""
@@ -32,30 +31,27 @@ EVERY = 5.0
 """Seconds between two checkpoints, at least: a run never loses much more than this."""
 
 _REPORTS = "training.json"
-_VECTOR = "vector"
-_OPTIMIZERS = "optimizers."
+_PARAMETERS, _OPTIMIZER = "parameters/", "optimizer/"
 
 
 def run_digest(
     settings: VariantSettings,
     others: Mapping[str, int | str],
-    device: Device,
+    device: str,
     data: tuple[Path, ...],
 ) -> str:
     """Give the SHA-256 of everything that determines a run, as 64 hexadecimal digits.
 
     That is: the variant's settings, `others` such as the seed, the device, the bytes of the files
-    of `data`, all of this package's code, the versions of Python and of the array library, the
-    choice of kernels.
+    of `data`, all of this package's code, the versions of Python and NumPy.
     """
     package = Path(__file__).parent.parent
     files = [*data, *sorted(package.rglob("*.py"))]
     parts = [
         settings.model_dump_json(),
         json.dumps(others, sort_keys=True),
-        device.name,
-        f"{platform.python_version()} {np.__version__} {device.xp.__version__}",
-        describe_kernels(),
+        device,
+        f"{platform.python_version()} {np.__version__}",
         *map(_file_digest, files),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -130,8 +126,8 @@ def write_state(path: Path, state: TrainingState) -> None:
         for report in state.reports
     ]
     description = {"reports": reports, "order": state.order}
-    arrays = {_VECTOR: state.vector} | {
-        f"{_OPTIMIZERS}{name}": array for name, array in state.optimizers.items()
+    arrays = {f"{_PARAMETERS}{name}": array for name, array in state.parameters.items()} | {
+        f"{_OPTIMIZER}{name}": array for name, array in state.optimizer.items()
     }
     with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         archive.writestr(_REPORTS, json.dumps(description))
@@ -160,10 +156,15 @@ def read_state(path: Path) -> TrainingState:
         )
         for report in description["reports"]
     )
-    optimizers = {
-        name.removeprefix(_OPTIMIZERS): array for name, array in arrays.items() if name != _VECTOR
-    }
-    return TrainingState(reports, arrays[_VECTOR], optimizers, description["order"])
+    parameters, optimizer = (
+        {
+            name.removeprefix(start): array
+            for name, array in arrays.items()
+            if name.startswith(start)
+        }
+        for start in (_PARAMETERS, _OPTIMIZER)
+    )
+    return TrainingState(reports, parameters, optimizer, description["order"])
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> Array:

@@ -1,13 +1,18 @@
-"""A look inside a network at work on one image, by the code that trains it."""
+"""A look inside a network at work on one image, by the definition, in float64.
+
+So what is drawn does not depend on how a processor rounds float32 products.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.errors import ModelError
-from pipeline.nn.backend import Array
-from pipeline.nn.gradients import make_clip
+from pipeline.nn.gradients import clip
+from pipeline.nn.layers import Array
+from pipeline.nn.losses import one_hot
 from pipeline.nn.model_file import Model
+from pipeline.nn.network import Network
 from pipeline.nn.optimizers import make_optimizer
 from pipeline.params import VariantSettings
 
@@ -56,17 +61,20 @@ def inspect(model: Model, inputs: Array, label: int) -> Inspection:
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"model {model.variant} does not say what trained it") from error
     seen: dict[str, Array] = {}
-    network = model.network
-    batch = inputs[np.newaxis]
-    after = {name: parameter.copy() for name, parameter in network.parameters.items()}
+    parameters = {
+        name: parameter.astype(np.float64) for name, parameter in model.network.parameters.items()
+    }
+    network = Network(model.network.architecture, parameters)
+    batch = inputs[np.newaxis].astype(np.float64)
+    targets = one_hot(np.array([label]), network.architecture.sizes[-1], batch.dtype)
+    after = {name: parameter.copy() for name, parameter in parameters.items()}
     with np.errstate(over="ignore", invalid="ignore"):
         outputs, backward = network.forward(
             batch, lambda name, value: seen.update({name: value[0]})
         )
-        costs, dy = network.loss(outputs, np.array([label]))
+        costs, dy = network.loss(outputs, targets)
         gradients = backward(dy)
-        clip = make_clip(settings)
-        make_optimizer(settings).step(after, clip(gradients) if clip else gradients)
+        make_optimizer(settings).step(after, clip(gradients, settings))
         probabilities = network.probabilities(outputs)[0]
     if not all(np.isfinite(part).all() for part in (costs, *gradients.values(), *after.values())):
         raise ModelError(f"model {model.variant} has weights that are too large to compute with")

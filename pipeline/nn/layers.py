@@ -1,9 +1,11 @@
 """The layer that learns: an affine map. Forward returns its own backward."""
 
 from collections.abc import Callable
+from typing import Any
 
-from pipeline.nn.backend import Array, array_module
+from numpy.typing import NDArray
 
+Array = NDArray[Any]
 LinearBackward = Callable[..., tuple[Array | None, dict[str, Array]]]
 
 
@@ -17,11 +19,10 @@ class Linear:
         self.weight = weight
         self.bias = bias
 
-    def forward(self, x: Array, out: Array | None = None) -> tuple[Array, LinearBackward]:
-        """Give the output and `backward(dy) -> (dx, {"weight": ..., "bias": ...})`.
+    def forward(self, x: Array) -> tuple[Array, LinearBackward]:
+        """Return the output and `backward(dy) -> (dx, {"weight": ..., "bias": ...})`.
 
-        The output is written into `out` where one is given.
-        `backward(dy, input_gradient=False)` gives None for dx: nothing lies before a network's
+        `backward(dy, input_gradient=False)` returns None for dx: nothing lies before a network's
         first layer, and its dx would cost as much as its weight gradient.
         """
 
@@ -31,6 +32,4 @@ class Linear:
             dx = dy @ self.weight.T if input_gradient else None
             return dx, {"weight": x.T @ dy, "bias": dy.sum(axis=0)}
 
-        y = array_module(x).matmul(x, self.weight, out=out)
-        y += self.bias
-        return y, backward
+        return x @ self.weight + self.bias, backward

@@ -20,7 +20,7 @@ from pipeline.datasets.unpacking import UNZIP_ERRORS
 from pipeline.errors import ModelError
 from pipeline.files import whole_file
 from pipeline.nn.activations import ACTIVATIONS
-from pipeline.nn.backend import CPU, Array, Device, to_host
+from pipeline.nn.layers import Array
 from pipeline.nn.losses import LOSSES
 from pipeline.nn.network import Architecture, Network
 
@@ -69,11 +69,11 @@ def save_model(path: Path, model: Model) -> None:
         archive.writestr(_entry(_DESCRIPTION), json.dumps(description, indent=2) + "\n")
         for name, parameter in model.network.parameters.items():
             content = io.BytesIO()
-            np.lib.format.write_array(content, to_host(parameter), allow_pickle=False)
+            np.lib.format.write_array(content, parameter, allow_pickle=False)
             archive.writestr(_entry(f"{name}.npy"), content.getvalue())
 
 
-def load_model(path: Path, device: Device = CPU) -> Model:
+def load_model(path: Path) -> Model:
     """Read a model file. Raises ModelError, in one line, for anything that does not fit."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -83,7 +83,7 @@ def load_model(path: Path, device: Device = CPU) -> Model:
                     f"{path} must hold its arrays as they are, as a model is saved, "
                     f"got {unpacked} bytes in {packed}"
                 )
-            return _load(path, archive, device)
+            return _load(path, archive)
     except FileNotFoundError as error:
         raise ModelError(f"{path} does not exist") from error
     except OSError as error:
@@ -92,7 +92,7 @@ def load_model(path: Path, device: Device = CPU) -> Model:
         raise ModelError(f"{path} is not a model file: {error}") from error
 
 
-def _load(path: Path, archive: zipfile.ZipFile, device: Device) -> Model:
+def _load(path: Path, archive: zipfile.ZipFile) -> Model:
     content = _read_entry(path, archive, _DESCRIPTION, _DESCRIPTION_LIMIT)
     try:
         description = json.loads(content)
@@ -111,7 +111,7 @@ def _load(path: Path, archive: zipfile.ZipFile, device: Device) -> Model:
         raise ModelError(f"{path} has a {_DESCRIPTION} that does not fit: {error!r}") from error
     _check(path, architecture, normalization, class_names)
     parameters = {
-        name: device.put(_read_array(path, archive, name, shape))
+        name: _read_array(path, archive, name, shape)
         for name, shape in architecture.parameter_shapes().items()
     }
     network = Network(architecture, parameters)

@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pipeline.nn.activations import ACTIVATIONS, softmax
-from pipeline.nn.backend import CPU, Array, Device, array_module
 from pipeline.nn.initializers import INITIALIZERS
-from pipeline.nn.layers import Linear
+from pipeline.nn.layers import Array, Linear
 from pipeline.nn.losses import LOSSES
 
 Gradients = dict[str, Array]
@@ -19,7 +18,7 @@ Watch = Callable[[str, Array], None]
 
 
 def watch_nothing(name: str, value: Array) -> None:
-    """Leave the steps of a network unseen, as training does."""
+    """Leave the steps of a network unseen."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Architecture:
     loss: str
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Give the shape of every weight and bias by name, first layer first."""
+        """Return the shape of every weight and bias by name, first layer first."""
         shapes: dict[str, tuple[int, ...]] = {}
         for number, (n_in, n_out) in enumerate(
             zip(self.sizes, self.sizes[1:], strict=False), start=1
@@ -43,17 +42,6 @@ class Architecture:
             shapes[f"layer{number}.weight"] = (n_in, n_out)
             shapes[f"layer{number}.bias"] = (n_out,)
         return shapes
-
-    def views(self, vector: Array) -> dict[str, Array]:
-        """Give every weight and bias by name as a view of a vector: weights first, then biases."""
-        shapes = self.parameter_shapes()
-        views: dict[str, Array] = {}
-        start = 0
-        for name in sorted(shapes, key=lambda name: name.endswith("bias")):
-            size = int(np.prod(shapes[name]))
-            views[name] = vector[start : start + size].reshape(shapes[name])
-            start += size
-        return {name: views[name] for name in shapes}
 
     def parameter_count(self) -> int:
         """Count the numbers that training adjusts."""
@@ -65,20 +53,13 @@ class Network:
 
     With cross-entropy the output is logits, because the loss is exact from them alone; softmax is
     applied by `probabilities`. With mean squared error the output has passed its activation.
-
-    vector: all parameters in one piece, which the weights and biases are views of.
     """
 
     def __init__(self, architecture: Architecture, parameters: dict[str, Array]) -> None:
-        """Copy the given parameters."""
         self.architecture = architecture
-        first = next(iter(parameters.values()))
-        self.vector = array_module(first).empty(architecture.parameter_count(), first.dtype)
-        self.parameters = architecture.views(self.vector)
-        for name, parameter in self.parameters.items():
-            parameter[...] = parameters[name]
+        self.parameters = parameters
         self.layers = [
-            Linear(self.parameters[f"layer{number}.weight"], self.parameters[f"layer{number}.bias"])
+            Linear(parameters[f"layer{number}.weight"], parameters[f"layer{number}.bias"])
             for number in range(1, len(architecture.sizes))
         ]
         hidden = ACTIVATIONS[architecture.activation]
@@ -89,7 +70,7 @@ class Network:
     def forward(self, x: Array, watch: Watch = watch_nothing) -> tuple[Array, NetworkBackward]:
         """Map inputs (batch, pixels) to outputs (batch, classes).
 
-        Gives the outputs and `backward(dy)`, which maps the gradient of the loss in the outputs
+        Return the outputs and `backward(dy)`, which maps the gradient of the loss in the outputs
         to its gradients in all weights and biases, by name. `watch` sees, for each layer,
         `layer1.pre_activation` and `layer1.activation` on the way forward; on the way back
         `layer1.output_gradient` and `layer1.delta`, the loss's gradients in those two.
@@ -124,17 +105,16 @@ class Network:
         return x, backward
 
     def probabilities(self, outputs: Array) -> Array:
-        """Turn outputs of `forward` into one number a class that sum to 1 over each row.
+        """Turn outputs of `forward` into one number per class that sum to 1 over each row.
 
         Sigmoid outputs judge each class alone and are scaled to that sum. Where all of them are 0,
         as after a huge step, no class is likelier than another.
         """
         if self.architecture.loss == "cross_entropy":
             return softmax(outputs)[0]
-        xp = array_module(outputs)
         total = outputs.sum(axis=1, keepdims=True)
         silent = total == 0
-        shares: Array = xp.where(silent, 1 / outputs.shape[1], outputs / xp.where(silent, 1, total))
+        shares: Array = (outputs + silent) / (total + silent * outputs.shape[1])
         return shares
 
 
@@ -142,13 +122,12 @@ def initialize_network(
     architecture: Architecture,
     initializer: str,
     rng: np.random.Generator,
-    device: Device = CPU,
     dtype: DTypeLike = np.float32,
 ) -> Network:
     """Draw a new network's weights; biases start at 0."""
     draw = INITIALIZERS[initializer]
-    parameters = {}
-    for name, shape in architecture.parameter_shapes().items():
-        values = draw(rng, shape[0], shape[1]) if len(shape) == 2 else np.zeros(shape)
-        parameters[name] = device.put(values.astype(dtype))
+    parameters = {
+        name: (draw(rng, *shape) if len(shape) == 2 else np.zeros(shape)).astype(dtype)
+        for name, shape in architecture.parameter_shapes().items()
+    }
     return Network(architecture, parameters)

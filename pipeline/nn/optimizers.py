@@ -1,8 +1,5 @@
 """Optimisers: they know arrays by name and change them in place, nothing else.
 
-Intermediate values go to arrays that an optimiser keeps: fresh ones of a layer's size cost several
-times what the arithmetic does.
-
 L2 regularisation adds `l2 * weight` to each weight's gradient (not to biases'), which is the
 gradient of `l2 / 2 * sum(weight^2)`. Reported costs are the data's alone, without that term.
 """
@@ -11,8 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from pipeline.nn.backend import Array, array_module
-from pipeline.nn.fused import adam_step, sgd_step
+from pipeline.nn.layers import Array
 from pipeline.params import VariantSettings
 
 
@@ -21,17 +17,6 @@ class Optimizer(Protocol):
 
     def step(self, parameters: dict[str, Array], gradients: dict[str, Array]) -> None:
         """Change `parameters` in place."""
-        ...
-
-    def state(self) -> dict[str, Array]:
-        """Give what earlier steps left behind that later ones depend on, by name; not copied."""
-        ...
-
-    def restore(self, state: dict[str, Array]) -> None:
-        """Go on as if the steps before `state` had been this optimiser's own; it keeps the arrays.
-
-        Raises LookupError or ValueError for what no optimiser of this kind gave.
-        """
         ...
 
 
@@ -46,36 +31,17 @@ class SGD:
         self.lr = lr
         self.momentum = momentum
         self.l2 = l2
-        self._velocity: dict[str, Array] = {}
-        self._scratch: dict[str, Array] = {}
+        self.velocity: dict[str, Array] = {}
 
     def step(self, parameters: dict[str, Array], gradients: dict[str, Array]) -> None:
         """Change `parameters` in place."""
         for name, parameter in parameters.items():
-            xp = array_module(parameter)
-            if name not in self._velocity:
-                self._velocity[name] = xp.zeros_like(parameter)
-            if name not in self._scratch:
-                self._scratch[name] = xp.empty_like(parameter)
-            velocity, scratch = self._velocity[name], self._scratch[name]
             l2 = self.l2 if name.endswith("weight") else 0.0
-            if xp is not np:
-                sgd_step(parameter, gradients[name], velocity, self.lr, self.momentum, l2)
-                continue
-            gradient = _pulled(gradients[name], parameter, l2, scratch)
-            if self.momentum:
-                velocity *= self.momentum
-                velocity += gradient
-                gradient = velocity
-            parameter -= np.multiply(gradient, self.lr, out=scratch)
-
-    def state(self) -> dict[str, Array]:
-        """Give the velocities."""
-        return _labelled("velocity", self._velocity)
-
-    def restore(self, state: dict[str, Array]) -> None:
-        """Take velocities over."""
-        self._velocity = _unlabelled("velocity", state)
+            change = gradients[name] + l2 * parameter
+            if name in self.velocity:
+                change = self.momentum * self.velocity[name] + change
+            self.velocity[name] = change
+            parameter -= self.lr * change
 
 
 class Adam:
@@ -97,76 +63,23 @@ class Adam:
         self.beta1 = beta1
         self.beta2 = beta2
         self.epsilon = epsilon
-        self._steps = 0
-        self._mean: dict[str, Array] = {}
-        self._square: dict[str, Array] = {}
-        self._scratch: dict[str, tuple[Array, Array]] = {}
+        self.steps = 0
+        self.mean: dict[str, Array] = {}
+        self.square: dict[str, Array] = {}
 
     def step(self, parameters: dict[str, Array], gradients: dict[str, Array]) -> None:
         """Change `parameters` in place."""
-        self._steps += 1
-        correction1 = 1 - self.beta1**self._steps
-        correction2 = 1 - self.beta2**self._steps
+        self.steps += 1
+        correction1 = 1 - self.beta1**self.steps
+        correction2 = 1 - self.beta2**self.steps
         for name, parameter in parameters.items():
-            xp = array_module(parameter)
-            if name not in self._mean:
-                self._mean[name] = xp.zeros_like(parameter)
-                self._square[name] = xp.zeros_like(parameter)
-            if name not in self._scratch:
-                self._scratch[name] = xp.empty_like(parameter), xp.empty_like(parameter)
-            mean, square = self._mean[name], self._square[name]
-            scratch, other = self._scratch[name]
             l2 = self.l2 if name.endswith("weight") else 0.0
-            lr = self.lr / correction1
-            if xp is not np:
-                adam_step(
-                    parameter, gradients[name], mean, square,
-                    lr, self.beta1, self.beta2, self.epsilon, correction2, l2,
-                )  # fmt: skip
-                continue
-            gradient = _pulled(gradients[name], parameter, l2, scratch)
-            mean *= self.beta1
-            mean += np.multiply(gradient, 1 - self.beta1, out=other)
-            square *= self.beta2
-            np.multiply(gradient, gradient, out=other)
-            other *= 1 - self.beta2
-            square += other
-            scale = np.divide(square, correction2, out=other)
-            np.sqrt(scale, out=scale)
-            scale += self.epsilon
-            change = np.multiply(mean, lr, out=scratch)
-            change /= scale
-            parameter -= change
-
-    def state(self) -> dict[str, Array]:
-        """Give the running means and the number of steps."""
-        means = _labelled("mean", self._mean) | _labelled("square", self._square)
-        return means | {"steps": np.array(self._steps)}
-
-    def restore(self, state: dict[str, Array]) -> None:
-        """Take running means and the number of steps over."""
-        mean, square = _unlabelled("mean", state), _unlabelled("square", state)
-        if mean.keys() != square.keys():
-            raise ValueError(f"means of {sorted(mean)} and squares of {sorted(square)}")
-        self._mean, self._square, self._steps = mean, square, int(state["steps"])
-
-
-def _labelled(label: str, arrays: dict[str, Array]) -> dict[str, Array]:
-    return {f"{label}.{name}": array for name, array in arrays.items()}
-
-
-def _unlabelled(label: str, state: dict[str, Array]) -> dict[str, Array]:
-    start = f"{label}."
-    return {name.removeprefix(start): state[name] for name in state if name.startswith(start)}
-
-
-def _pulled(gradient: Array, parameter: Array, l2: float, out: Array) -> Array:
-    """Give the gradient with the pull of L2 added, in `out`, where there is one."""
-    if not l2:
-        return gradient
-    pulled = np.multiply(parameter, l2, out=out)
-    pulled += gradient
-    return pulled
+            gradient = gradients[name] + l2 * parameter
+            mean = self.beta1 * self.mean.get(name, 0.0) + (1 - self.beta1) * gradient
+            square = self.beta2 * self.square.get(name, 0.0) + (1 - self.beta2) * gradient**2
+            self.mean[name], self.square[name] = mean, square
+            size = np.sqrt(square / correction2) + self.epsilon
+            parameter -= self.lr / correction1 * mean / size
 
 
 def make_optimizer(settings: VariantSettings) -> Optimizer:

@@ -5,24 +5,20 @@ from numpy.typing import NDArray
 
 from pipeline.datasets.tables import Examples
 from pipeline.errors import DataError, ModelError
-from pipeline.nn.backend import Array, to_host
+from pipeline.nn.devices import CPU, Engine
+from pipeline.nn.layers import Array
 from pipeline.nn.model_file import Model
-from pipeline.nn.parallel import Workers
 
 
-def predict_probabilities(model: Model, inputs: Array, workers: Workers) -> NDArray[np.float32]:
-    """Give `(N, classes)` probabilities for inputs `(N, 784)` on the model's device.
+def predict_probabilities(model: Model, inputs: Array, engine: Engine | None = None) -> Array:
+    """Return `(N, classes)` probabilities for inputs `(N, 784)`.
 
-    Raises ModelError where the weights are so large that numbers overflow on the way.
+    engine: the one that has the model's network, if there is one. Raises ModelError where the
+    weights are so large that numbers overflow on the way.
     """
-    network = model.network
-
-    def tile_probabilities(tile: slice) -> Array:
-        with np.errstate(over="ignore", invalid="ignore"):
-            outputs, _ = network.forward(inputs[tile])
-            return to_host(network.probabilities(outputs))
-
-    probabilities = np.concatenate(list(workers.map(tile_probabilities, len(inputs))))
+    engine = engine or CPU.engine(model.network)
+    images = engine.hold([(inputs, np.zeros(len(inputs), np.uint8))], len(inputs))
+    probabilities: NDArray[np.float32] = engine.probabilities(images)
     if not np.isfinite(probabilities).all():
         raise ModelError(f"model {model.variant} has weights that are too large to compute with")
     return probabilities

@@ -1,6 +1,6 @@
-"""Training on more images than memory holds: batches drawn from a buffer that a file refills.
+"""Where the images to train on are kept: all in memory, or in a file that a buffer is drawn from.
 
-What is shuffled with what: the file's row groups come in an order that is drawn anew for every
+What is shuffled with what in a file: its row groups come in an order that is drawn anew for every
 epoch, their images fill a buffer, and each batch is drawn from all images that wait there. So an
 image meets those that came in shortly before and after it, not the whole set; a buffer of the size
 of the set shuffles all with all. The split has already put the file's images in a random order.
@@ -8,44 +8,82 @@ of the set shuffles all with all. The split has already put the file's images in
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.datasets.images import PIXELS
 from pipeline.datasets.parquet import PIECE
-from pipeline.datasets.tables import StoredExamples
+from pipeline.datasets.tables import ExampleSet, StoredExamples
 from pipeline.errors import SettingsError
-from pipeline.nn.backend import Device
-from pipeline.nn.batches import Batch, TrainingSet, put_batch
+from pipeline.nn.devices import Engine
+from pipeline.nn.layers import Array
+
+Part = tuple[Any, NDArray[np.int64] | None]
+"""Images that an engine holds, and the order to train on them in; None: all at once."""
+
+
+class TrainingSet(Protocol):
+    """Images to train on, wherever they are kept."""
+
+    def __len__(self) -> int:
+        """Count the images."""
+
+    def parts(self, size: int, rng: np.random.Generator) -> Iterator[Part]:
+        """Yield all images once, shuffled, for batches of `size` (the last may be smaller)."""
+
+
+def hold(engine: Engine, examples: ExampleSet) -> Any:
+    """Let an engine hold all examples."""
+    blocks = ((block.inputs, block.labels) for block in examples.blocks())
+    return engine.hold(blocks, len(examples))
 
 
 def training_set(
-    examples: StoredExamples, buffer: int | Literal["all"], device: Device
+    engine: Engine, examples: ExampleSet, buffer: int | Literal["all"] = "all"
 ) -> TrainingSet:
-    """Put all examples in memory, on the device, or leave them in their file, as `buffer` asks."""
-    if buffer == "all":
-        whole = examples.read()
-        return put_batch(device, whole.inputs, whole.labels)
-    return StreamedExamples(examples, buffer, device)
+    """Let an engine hold all examples, or leave them in their file, as `buffer` asks."""
+    if buffer == "all" or not isinstance(examples, StoredExamples):
+        return HeldImages(hold(engine, examples))
+    return StreamedExamples(engine, examples, buffer)
+
+
+@dataclass(frozen=True)
+class HeldImages:
+    """Images that an engine holds, all of them."""
+
+    images: Any
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def parts(self, size: int, rng: np.random.Generator) -> Iterator[Part]:
+        """Yield all images with an order, shuffled anew; a single batch needs none."""
+        yield self.images, None if size >= len(self) else rng.permutation(len(self))
 
 
 @dataclass(frozen=True)
 class StreamedExamples:
-    """Examples to train on that stay in their file, for `training.train`.
+    """Examples that stay in their file.
 
     buffer: images that wait in memory, 3,150 bytes each, while batches are drawn from them.
     """
 
+    engine: Engine
     examples: StoredExamples
     buffer: int
-    device: Device
 
     def __len__(self) -> int:
         return len(self.examples)
 
-    def batches(self, size: int, rng: np.random.Generator) -> Iterator[Batch]:
-        """Yield all examples once, in batches of `size` (the last may be smaller), shuffled anew.
+    def parts(self, size: int, rng: np.random.Generator) -> Iterator[Part]:
+        """Yield whole batches of all images, shuffled anew, some at a time."""
+        for inputs, labels in self.batches(size, rng):
+            yield self.engine.hold([(inputs, labels)], len(labels)), np.arange(len(labels))
+
+    def batches(self, size: int, rng: np.random.Generator) -> Iterator[tuple[Array, Array]]:
+        """Yield inputs and labels of some batches of `size` at a time (the last may be smaller).
 
         The order depends on `rng`, the buffer and the file's row groups alone. Raises SettingsError
         where a batch is larger than the buffer.
@@ -66,11 +104,12 @@ class StreamedExamples:
             waiting = np.concatenate([waiting, places])
             if len(waiting) > buffer:
                 waiting = rng.permutation(waiting)
-            while len(waiting) > buffer:
-                drawn, waiting = np.split(waiting, [size])
-                yield put_batch(self.device, inputs[drawn], labels[drawn])
+                batches = -(-(len(waiting) - buffer) // size)
+                drawn, waiting = np.split(waiting, [batches * size])
+                yield inputs[drawn], labels[drawn]
                 free = np.concatenate([free, drawn])
         waiting = rng.permutation(waiting)
-        for start in range(0, len(waiting), size):
-            drawn = waiting[start : start + size]
-            yield put_batch(self.device, inputs[drawn], labels[drawn])
+        some = max(PIECE // size, 1) * size
+        for start in range(0, len(waiting), some):
+            drawn = waiting[start : start + some]
+            yield inputs[drawn], labels[drawn]

@@ -1,4 +1,4 @@
-"""The training loop: batches, gradients, steps, a report an epoch. It prints and saves nothing.
+"""The training loop: an epoch after another, and a report of each. It prints and saves nothing.
 
 It can be left after any epoch, and another process can go on from its state to the same bytes.
 """
@@ -11,28 +11,33 @@ import numpy as np
 
 from pipeline.datasets.images import PIXELS
 from pipeline.errors import TrainingError
-from pipeline.nn.backend import Array, Device, array_module, physical_memory, to_host
-from pipeline.nn.batches import Batch, TrainingSet
-from pipeline.nn.network import Architecture, Gradients, Network, initialize_network
-from pipeline.nn.parallel import Workers
-from pipeline.nn.steps import Steps, Totals, add_totals, quiet, totals_of
+from pipeline.machine import physical_memory
+from pipeline.nn.devices import Engine, Totals
+from pipeline.nn.layers import Array
+from pipeline.nn.network import Architecture, Network, initialize_network
+from pipeline.nn.streaming import TrainingSet
 from pipeline.params import VariantSettings
 
-PARAMETER_BYTES = 20
-"""Memory that a parameter takes in training: itself, gradients of three tiles, and a velocity."""
+PARAMETER_BYTES = 24
+"""Memory that a parameter takes in training: three copies, its gradient, what Adam remembers."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """Mean cost an image, in the unit of the loss, and the share of images classified right."""
+    """Mean cost per image, in the unit of the loss, and the share of images classified right."""
 
     cost: float
     accuracy: float
 
+    @classmethod
+    def of(cls, totals: Totals, count: int) -> "Score":
+        """Divide the totals of `count` images by their number."""
+        return cls(totals[0] / count, totals[1] / count)
+
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What an epoch gave.
+    """What an epoch came to.
 
     train: mean over the epoch's batches, each measured before its own step, so the first epoch of a
     full-batch run shows the network as it was drawn. validation: measured after the last step.
@@ -51,20 +56,20 @@ class EpochReport:
 class TrainingState:
     """All that decides how training goes on after an epoch, and what it reported so far.
 
-    vector: the network's parameters, in one piece. optimizers: what `Steps.state` gives. order: the
-    state of the bit generator that shuffles batches. Arrays are NumPy's, and copies.
+    parameters: the network's, by name. optimizer: what `Engine.state` returns. order: the state of
+    the bit generator that shuffles images. Arrays are copies.
     """
 
     reports: tuple[EpochReport, ...]
-    vector: Array
-    optimizers: dict[str, Array]
+    parameters: dict[str, Array]
+    optimizer: dict[str, Array]
     order: dict[str, Any]
 
 
 def make_network(
-    settings: VariantSettings, classes: int, seed: int, device: Device
+    settings: VariantSettings, classes: int, seed: int
 ) -> tuple[Network, np.random.Generator]:
-    """Draw a variant's first weights; give them and the generator for the order of its batches.
+    """Draw a variant's first weights; return them and the generator for the order of its images.
 
     The two have streams of their own: another batch size does not change the first weights.
     Raises TrainingError for a network that the machine's memory cannot hold.
@@ -79,7 +84,7 @@ def make_network(
             f"hidden makes a network of {count:,} parameters, which needs about "
             f"{count * PARAMETER_BYTES >> 30} GiB of memory; this machine has {memory >> 30} GiB"
         )
-    return initialize_network(architecture, settings.initializer, weights, device), order
+    return initialize_network(architecture, settings.initializer, weights), order
 
 
 class Training:
@@ -87,21 +92,19 @@ class Training:
 
     def __init__(
         self,
-        network: Network,
+        engine: Engine,
         settings: VariantSettings,
         training: TrainingSet,
-        validation: Batch,
+        validation: Any,
         rng: np.random.Generator,
-        workers: Workers,
     ) -> None:
-        self.network = network
+        """Prepare to train an engine's network. validation: images that the engine holds."""
         self.settings = settings
         self.reports: list[EpochReport] = []
+        self._engine = engine
         self._training = training
         self._validation = validation
         self._rng = rng
-        self._workers = workers
-        self._steps = Steps(network, settings, workers)
 
     def run(self) -> Iterator[EpochReport]:
         """Train through the epochs that are left, yielding a report after each.
@@ -110,108 +113,57 @@ class Training:
         the last one may be smaller. Raises TrainingError when a cost or norm is no longer
         finite.
         """
-        network, settings, training = self.network, self.settings, self._training
+        engine, settings, training = self._engine, self.settings, self._training
         size = len(training) if settings.batch_size == "all" else settings.batch_size
         for epoch in range(len(self.reports) + 1, settings.epochs + 1):
-            cost, correct = self._steps.epoch(training.batches(size, self._rng))
+            cost, hits = 0.0, 0
+            for images, order in training.parts(size, self._rng):
+                part = engine.train(images, order)
+                cost, hits = cost + part[0], hits + part[1]
             report = EpochReport(
                 epoch,
-                Score(float(cost) / len(training), float(correct) / len(training)),
-                score(network, self._validation, self._workers),
-                _weight_norms(network.parameters),
-                _weight_norms(self._steps.gradients),
+                Score.of((cost, hits), len(training)),
+                Score.of(engine.measure(self._validation, again=True), len(self._validation)),
+                engine.norms("weight"),
+                engine.norms("gradient"),
             )
-            for what, values in (
-                ("training cost", (report.train.cost,)),
-                ("validation cost", (report.validation.cost,)),
-                ("norm of a layer's weights", report.weight_norms),
-                ("norm of a layer's gradients", report.gradient_norms),
-            ):
-                if not np.isfinite(values).all():
-                    raise TrainingError(
-                        f"the {what} is {np.max(values)} in epoch {epoch} with lr "
-                        f"{settings.lr:g}; a smaller lr or clip_norm may help"
-                    )
+            self._check(report)
             self.reports.append(report)
             yield report
 
+    def _check(self, report: EpochReport) -> None:
+        for what, values in (
+            ("training cost", (report.train.cost,)),
+            ("validation cost", (report.validation.cost,)),
+            ("norm of a layer's weights", report.weight_norms),
+            ("norm of a layer's gradients", report.gradient_norms),
+        ):
+            if not np.isfinite(values).all():
+                raise TrainingError(
+                    f"the {what} is {np.max(values)} in epoch {report.epoch} with lr "
+                    f"{self.settings.lr:g}; a smaller lr or clip_norm may help"
+                )
+
     def state(self) -> TrainingState:
         """Copy what the next epochs depend on. To be called between epochs."""
+        parameters = self._engine.network.parameters
         return TrainingState(
             tuple(self.reports),
-            to_host(self.network.vector).copy(),
-            {name: to_host(array).copy() for name, array in self._steps.state().items()},
+            {name: array.copy() for name, array in parameters.items()},
+            self._engine.state(),
             dict(self._rng.bit_generator.state),
         )
 
     def restore(self, state: TrainingState) -> None:
         """Go on after the epochs of `state`, which a run of the same settings and data gave.
 
-        Raises LookupError, TypeError or ValueError where it does not fit, before the network or its
-        first batches are touched: the run can still start from nothing.
+        Raises LookupError, TypeError or ValueError where it does not fit, before the network or the
+        order is touched: the run can still start from nothing.
         """
-        vector = self.network.vector
-        if (state.vector.shape, state.vector.dtype) != (vector.shape, vector.dtype):
-            raise ValueError(f"vector is {state.vector.dtype} of shape {state.vector.shape}")
         epochs = [report.epoch for report in state.reports]
         if epochs != list(range(1, len(epochs) + 1)) or len(epochs) > self.settings.epochs:
             raise ValueError(f"reports are of epochs {epochs}")
-        steps = Steps(self.network, self.settings, self._workers)
-        steps.restore(state.optimizers)
         type(self._rng.bit_generator)().state = state.order  # raises where it does not fit
+        self._engine.restore(state.parameters, state.optimizer)
         self._rng.bit_generator.state = state.order
-        self._steps = steps
-        vector[...] = array_module(vector).asarray(state.vector)
         self.reports = list(state.reports)
-
-
-def train(
-    network: Network,
-    settings: VariantSettings,
-    training: TrainingSet,
-    validation: Batch,
-    rng: np.random.Generator,
-    workers: Workers,
-) -> Iterator[EpochReport]:
-    """Train `network` in place from its first epoch to its last, as `Training.run` does."""
-    return Training(network, settings, training, validation, rng, workers).run()
-
-
-def score(network: Network, batch: Batch, workers: Workers) -> Score:
-    """Measure the mean cost and the accuracy on a set of examples."""
-    totals = tile_totals(network, batch, workers.tiles(len(batch)), workers)
-    return mean_score(totals, len(batch))
-
-
-def tile_totals(
-    network: Network, batch: Batch, tiles: list[slice], workers: Workers
-) -> list[Totals]:
-    """Give the sum of the costs and the number of right answers in each tile of a batch."""
-    totals: list[Totals] = [(0.0, 0)] * len(tiles)
-
-    def measure(index: int) -> None:
-        with quiet():
-            labels = batch.labels[tiles[index]]
-            outputs, _ = network.forward(batch.inputs[tiles[index]])
-            costs, _ = network.loss(outputs, labels)
-            totals[index] = totals_of(costs, outputs, labels)
-
-    workers.run(measure, len(tiles))
-    return totals
-
-
-def mean_score(totals: list[Totals], count: int) -> Score:
-    """Put the tiles of `count` examples together, in their order."""
-    cost, correct = add_totals(totals)
-    return Score(float(cost) / count, float(correct) / count)
-
-
-def _weight_norms(arrays: Gradients) -> tuple[float, ...]:
-    """Give the norm of every layer's weights, first layer first, read back from a GPU at once."""
-    layers = len(arrays) // 2
-    weights = [arrays[f"layer{number}.weight"] for number in range(1, layers + 1)]
-    xp = array_module(weights[0])
-    with quiet():
-        # In float32 the squares of 1e20 are infinite.
-        squares = xp.stack([xp.square(weight, dtype=np.float64).sum() for weight in weights])
-        return tuple(np.sqrt(to_host(squares)).tolist())

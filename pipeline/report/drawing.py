@@ -12,7 +12,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline.datasets.images import HEIGHT, WIDTH
 from pipeline.datasets.pictures import BOX, INK
-from pipeline.nn.backend import to_host
 from pipeline.nn.model_file import Model
 
 _FOLDER = Path(__file__).parent
@@ -47,7 +46,7 @@ def _network(model: Model) -> dict[str, Any]:
     """Give what the page's script needs of a model; tojson in the template escapes it."""
     architecture = model.network.architecture
     parameters = [
-        to_host(model.network.parameters[name]).astype("<f4").tobytes()
+        model.network.parameters[name].astype("<f4").tobytes()
         for name in architecture.parameter_shapes()
     ]
     return {

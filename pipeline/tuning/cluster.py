@@ -10,8 +10,7 @@ from importlib.util import find_spec
 from distributed import Client, Future, KilledWorker, LocalCluster, wait
 
 from pipeline.errors import ClusterError
-from pipeline.nn.backend import available_cores
-from pipeline.tuning import preload  # noqa: F401  # workers here inherit what it sets
+from pipeline.machine import available_cores
 from pipeline.tuning.trial import Job, Outcome
 from pipeline.tuning.worker import TrialData, refusal_of, run_on_worker
 

@@ -1,6 +1,6 @@
-"""What a trial's result depends on besides settings and data: the code, NumPy, and its kernels.
+"""What a trial's result depends on besides settings and data: the code, NumPy and Optuna.
 
-A machine that shares all of it gives the same bits.
+A machine that shares all of it gives the same bits, whatever its processor.
 """
 
 import hashlib
@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 import optuna
 
-from pipeline.processor import CHOICE, is_native
-
 PACKAGE = Path(__file__).resolve().parent.parent
 CODE = (
     "datasets/images.py",
@@ -20,9 +18,9 @@ CODE = (
     "datasets/tables.py",
     "errors.py",
     "files.py",
+    "machine.py",
     "nn",
     "params.py",
-    "processor.py",
     "tuning/fingerprint.py",
     "tuning/plan.py",
     "tuning/space.py",
@@ -35,12 +33,11 @@ CODE = (
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Of one process: versions, and digests of its code and of what its kernels compute."""
+    """Of one process: versions, and a digest of its code."""
 
     code: str
     numpy: str
     optuna: str
-    kernels: str
 
     def refusal(self, other: "Fingerprint") -> str | None:
         """Say why a process with another fingerprint cannot run this one's trials, if so."""
@@ -50,18 +47,12 @@ class Fingerprint:
                 return f"has {name} {theirs}, not {own}"
         if self.code != other.code:
             return "has another version of this project's code"
-        if self.kernels != other.kernels:
-            native = f"{CHOICE}=native on the same kind of processor and " if is_native() else ""
-            return (
-                "computes other bits than this machine; start it with "
-                f"{native}--preload-nanny pipeline.tuning.preload"
-            )
         return None
 
 
 def own_fingerprint() -> Fingerprint:
     """Take the fingerprint of this process."""
-    return Fingerprint(_code(), np.__version__, optuna.__version__, _kernels())
+    return Fingerprint(_code(), np.__version__, optuna.__version__)
 
 
 def _code() -> str:
@@ -71,12 +62,3 @@ def _code() -> str:
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             digest.update(file.relative_to(PACKAGE).as_posix().encode() + file.read_bytes())
     return digest.hexdigest()
-
-
-def _kernels() -> str:
-    """Digest products, exponentials, logarithms and sums: where kernels differ in the last bit."""
-    rng = np.random.default_rng(0)
-    x, w = (rng.normal(size=shape).astype(np.float32) for shape in ((300, 784), (784, 107)))
-    y = x @ w
-    results = (y, x.T @ y, np.exp(-np.abs(y)), np.tanh(y), np.log1p(np.abs(y)), y.sum(axis=1))
-    return hashlib.sha256(b"".join(result.tobytes() for result in results)).hexdigest()

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol, Self
 from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
-from pipeline.nn.backend import find_device
+from pipeline.nn.devices import find_device
 from pipeline.params import Settings, SpaceSettings, VariantSettings, examples
 from pipeline.tuning.space import check_space, distributions, grid, settings_of
 from pipeline.tuning.study import begun, suggest

@@ -10,11 +10,9 @@ from optuna.trial import FrozenTrial
 
 from pipeline.datasets.tables import Examples, StoredExamples
 from pipeline.errors import PipelineError
-from pipeline.nn.backend import Device, find_device
-from pipeline.nn.batches import TrainingSet, put_batch
-from pipeline.nn.parallel import Workers
-from pipeline.nn.streaming import training_set
-from pipeline.nn.training import make_network, train
+from pipeline.nn.devices import find_device
+from pipeline.nn.streaming import hold, training_set
+from pipeline.nn.training import Training, make_network
 from pipeline.params import VariantSettings
 from pipeline.tuning.study import Watch
 
@@ -73,32 +71,20 @@ def run_trial(job: Job, training: Examples | StoredExamples, validation: Example
     accuracies: list[float] = []
     cost, pruned = None, False
     try:
-        network, rng = make_network(job.settings, classes, job.seed, device)
-        with Workers(device, threads=1) as workers:
-            for report in train(
-                network,
-                job.settings,
-                _training_set(part, job, device),
-                put_batch(device, validation.inputs, validation.labels),
-                rng,
-                workers,
-            ):
-                accuracies.append(report.validation.accuracy)
-                cost = report.validation.cost
-                if watch is not None and watch.falls_behind(report.epoch, accuracies[-1]):
-                    pruned = report.epoch < job.settings.epochs
-                    break
+        network, rng = make_network(job.settings, classes, job.seed)
+        engine = device.engine(network, job.settings, threads=1)
+        images = training_set(engine, part, job.shuffle_buffer)
+        run = Training(engine, job.settings, images, hold(engine, validation), rng)
+        for report in run.run():
+            accuracies.append(report.validation.accuracy)
+            cost = report.validation.cost
+            if watch is not None and watch.falls_behind(report.epoch, accuracies[-1]):
+                pruned = report.epoch < job.settings.epochs
+                break
     except Exception as error:  # whatever stops one trial must not stop the others: it is told
         return Outcome("failed", accuracies, reason=_reason(error))
     rungs = {} if watch is None else watch.rungs
     return Outcome("pruned" if pruned else "complete", accuracies, cost, rungs=rungs)
-
-
-def _training_set(examples: Examples | StoredExamples, job: Job, device: Device) -> TrainingSet:
-    """Put examples on the device, or leave them in their file."""
-    if isinstance(examples, Examples):
-        return put_batch(device, examples.inputs, examples.labels)
-    return training_set(examples, job.shuffle_buffer, device)
 
 
 def _reason(error: Exception) -> str:

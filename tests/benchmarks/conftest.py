@@ -14,7 +14,7 @@ SETTINGS = read_params(ROOT / "params.yaml")
 
 @pytest.fixture(scope="session")
 def make_small_job(digits, tmp_path_factory):
-    """Give a function from a variant's name to its job, on 700 images, and the job's folder."""
+    """Return a function from a variant's name to its job, on 700 images, and the job's folder."""
     normalization = Normalization("scale", 0.0, 1.0)
     rows = np.random.default_rng(0).permutation(5000)
     parts = [

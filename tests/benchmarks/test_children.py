@@ -1,4 +1,4 @@
-"""Contestants as processes: their kernels, their turns, their failures; and the clock."""
+"""Contestants as processes: their environment, turns and failures; and the clock."""
 
 import json
 import shutil
@@ -8,10 +8,11 @@ from contextlib import ExitStack
 
 import pytest
 
+from benchmarks import worker
 from benchmarks.children import run_module, start_contestant
-from pipeline import processor
+from benchmarks.machine import free_environment
 from pipeline.errors import PipelineError
-from pipeline.nn.backend import available_cores
+from pipeline.machine import available_cores
 from tests.conftest import ROOT
 
 
@@ -20,18 +21,18 @@ def blas(contestant):
     return found
 
 
-def test_contestants_take_turns_ours_with_pinned_kernels_and_others_with_the_processors_own(
+def test_contestants_take_turns_all_with_the_processors_own_kernels(
     make_small_job, tmp_path, monkeypatch
 ):
     # What a parent may have set reaches nobody.
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Nehalem")
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
-    monkeypatch.setenv("DIGITS_KERNELS", "native")
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
     _, folder = make_small_job("tiny")
     with ExitStack() as stack:
-        ours, native, rival = contestants = [
+        ours, rival, sparse = contestants = [
             stack.enter_context(start_contestant(name, folder, tmp_path))
-            for name in ("ours", "ours-native", "numpy-loop")
+            for name in ("ours", "numpy-loop", "numpy-scipy-sparse")
         ]
         for contestant in contestants * 2:
             for validation in (True, False):
@@ -39,10 +40,30 @@ def test_contestants_take_turns_ours_with_pinned_kernels_and_others_with_the_pro
             first = contestant.introduction["first"][0]
             assert first == pytest.approx(ours.introduction["first"][0], rel=1e-4)
         assert f"threads: {available_cores()}" in blas(rival)
-        assert blas(native) == blas(rival).replace(f"threads: {available_cores()}", "threads: 1")
-        assert "threads: 1" in blas(ours)
+        assert blas(ours) == blas(rival) == blas(sparse)
         assert "Nehalem" not in blas(rival)
-        assert ("Haswell" in blas(ours)) == processor.can_pin()
+        for contestant, package in ((ours, "Numba"), (rival, "NumPy"), (sparse, "SciPy")):
+            told = contestant.introduction["libraries"]
+            assert any(line.startswith(f"{package} ") for line in told)
+
+
+def test_a_childs_environment_is_free_of_choices_but_for_those_that_are_asked_for(monkeypatch):
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_CPU_NAME"):
+        monkeypatch.setenv(name, "2")
+    monkeypatch.setenv("LANG", "C")
+    environment = free_environment(OPENBLAS_NUM_THREADS="1")
+    assert environment["OPENBLAS_NUM_THREADS"] == "1"
+    assert environment["LANG"] == "C"
+    assert environment.keys().isdisjoint({"OMP_NUM_THREADS", "NUMBA_CPU_NAME"})
+
+
+def test_without_threadpoolctl_packages_are_told_alone(monkeypatch):
+    assert any("(" in line for line in worker.libraries())
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    python, *packages = worker.libraries()
+    assert python.startswith("Python 3")
+    assert any(line.startswith("NumPy ") for line in packages)
+    assert not any("(" in line for line in packages)
 
 
 def test_a_contestant_that_cannot_says_so_and_no_more(make_small_job, tmp_path):

@@ -17,7 +17,7 @@ def test_a_quick_run_ends_with_results_and_a_chart_and_leaves_the_readme_alone(t
     readme = (ROOT / "README.md").read_bytes()
     output = subprocess.run(
         [sys.executable, "-m", "benchmarks.training", "--quick", "--variants", "tiny,small_batch",
-         "--contestants", "ours-native,numpy-loop", "--output", str(tmp_path)],
+         "--contestants", "numpy-scipy-sparse,numpy-loop", "--output", str(tmp_path)],
         cwd=ROOT, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     results = json.loads((tmp_path / "results.json").read_text())
@@ -26,8 +26,13 @@ def test_a_quick_run_ends_with_results_and_a_chart_and_leaves_the_readme_alone(t
         "dataset": "mnist-5k", "source": "", "images": 3500, "validation_images": 500,
     }  # fmt: skip
     assert results["epochs"]["small_batch"]["images"] == 400
+    peak = results["peak_gflops"]
+    assert min(peak["one_core"], peak["all_cores"]) > 0
     for result in results["epochs"].values():
-        for name in ("ours", "ours-native", "numpy-loop"):
+        assert 0 < result["floor_flops"] < result["flops"]
+        seconds = result["floor_flops"] / peak["all_cores"] / 1e9
+        assert result["floor_seconds"] == pytest.approx(seconds, rel=1e-3)
+        for name in ("ours", "numpy-loop", "numpy-scipy-sparse"):
             seconds = result["contestants"][name]["epoch_seconds"]
             assert 0 < seconds["min"] <= seconds["median"] <= seconds["max"]
     assert results["whole"]["tiny"]["ours"]["peak_mib"]["median"] > 50
@@ -46,7 +51,7 @@ def run(*arguments):
     ("arguments", "message"),
     [
         (["--variants", "huge"], "variant must be one of full_batch, "),
-        (["--contestants", "jax"], "contestants must be among ours, ours-native, pytorch-eager, "),
+        (["--contestants", "jax"], "contestants must be among ours, pytorch-eager, "),
         (["--without", "ours"], "without must name rivals, got ours"),
         (["--without", "torch"], "without must name rivals, got torch"),
     ],
@@ -77,11 +82,12 @@ def test_without_pytorch_a_run_that_would_leave_it_out_says_how_to_get_it():
     )
 
 
-def test_ours_always_takes_part_and_pytorch_names_both_of_its_contestants():
+def test_ours_always_takes_part_and_a_name_stands_for_all_that_begin_with_it():
     assert choose_contestants(("numpy-loop",), ()) == ("ours", "numpy-loop")
     assert choose_contestants((), ("pytorch",)) == (
-        "ours", "ours-native", "scikit-learn", "numpy-loop",
+        "ours", "scikit-learn", "numpy-loop", "numpy-scipy-sparse",
     )  # fmt: skip
+    assert choose_contestants((), ("pytorch", "numpy")) == ("ours", "scikit-learn")
     assert choose_contestants(("numpy-loop", "scikit-learn"), ("scikit-learn",)) == (
         "ours", "numpy-loop",
     )  # fmt: skip

@@ -19,11 +19,9 @@ from pipeline.figures.passes import FIELDS
 from pipeline.figures.predictions import most_confident_mistakes
 from pipeline.figures.quality import calibration
 from pipeline.figures.style import save_png
-from pipeline.nn.backend import CPU
 from pipeline.nn.inspection import inspect
 from pipeline.nn.model_file import Model
 from pipeline.nn.network import Architecture
-from pipeline.nn.parallel import Workers
 from pipeline.nn.prediction import predict_probabilities
 from pipeline.nn.training import make_network
 from pipeline.params import VariantSettings, read_params
@@ -48,7 +46,7 @@ def model_of(hidden, class_names, loss):
         hidden=hidden, lr=0.1, batch_size=8, epochs=3, loss=loss,
         output="softmax" if loss == "cross_entropy" else "sigmoid",
     )  # fmt: skip
-    network, _ = make_network(settings, len(class_names), 0, CPU)
+    network, _ = make_network(settings, len(class_names), 0)
     return Model("net", network, SCALE, class_names, {"settings": settings.model_dump()})
 
 
@@ -85,8 +83,7 @@ def drawn(request, test_set):
     """A model, its test set, its probabilities and all its figures."""
     model = model_of(*request.param)
     test = test_set(model.class_names)
-    with Workers(CPU, 1) as workers:
-        probabilities = predict_probabilities(model, test.inputs, workers)
+    probabilities = predict_probabilities(model, test.inputs)
     figures = variant_figures(
         model, test, probabilities, history_of(), norms_of(len(model.network.layers)),
         np.random.default_rng(0),
@@ -129,8 +126,7 @@ def test_no_text_leaves_its_figure_and_no_title_overlaps_another(drawn):
 
 def test_the_same_model_gives_the_same_bytes_in_a_report_of_at_most_8_megabytes(tmp_path, test_set):
     model, test = model_of([256, 128], DIGITS, "cross_entropy"), test_set(DIGITS)
-    with Workers(CPU, 1) as workers:
-        probabilities = predict_probabilities(model, test.inputs, workers)
+    probabilities = predict_probabilities(model, test.inputs)
     written = []
     for _ in range(2):
         figures = variant_figures(

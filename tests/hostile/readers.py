@@ -24,7 +24,6 @@ from pipeline.datasets.raw import read_raw
 from pipeline.datasets.sources import fetch
 from pipeline.datasets.splitting import Normalization
 from pipeline.errors import PipelineError
-from pipeline.nn.backend import CPU
 from pipeline.nn.model_file import Model, load_model, save_model
 from pipeline.nn.training import make_network
 from pipeline.params import VariantSettings, read_params
@@ -127,7 +126,7 @@ def _model_seeds() -> list[bytes]:
         settings = VariantSettings(
             hidden=[2], lr=0.1, batch_size=8, epochs=1, loss=loss, output=output
         )
-        network, _ = make_network(settings, 3, 0, CPU)
+        network, _ = make_network(settings, 3, 0)
         training = {"settings": settings.model_dump(), "seed": 0}
         normalization = Normalization("standardize", 0.13, 0.31)
         with tempfile.TemporaryDirectory() as folder:

@@ -10,14 +10,15 @@ import zipfile
 import numpy as np
 import pytest
 
-from pipeline.nn.backend import CPU, Device
-from pipeline.nn.batches import put_batch
 from pipeline.nn.checkpoint import Checkpoint, read_state, run_digest, write_state
-from pipeline.nn.parallel import Workers
+from pipeline.nn.devices import CPU, find_device
+from pipeline.nn.streaming import HeldImages
 from pipeline.nn.training import Training, make_network
 from pipeline.params import VariantSettings
 from tests.conftest import ROOT
+from tests.nn.cupy_stand_in import cupy_stand_in
 from tests.splits import write_splits
+from tests.training import held
 
 VARIANT = "some"
 KINDS = {
@@ -44,14 +45,14 @@ def inputs(few_digits):
 @pytest.fixture
 def start(inputs):
     """Start runs of training, each with a network of its own."""
-    with Workers(CPU, 2) as workers:
 
-        def begin(settings):
-            network, rng = make_network(settings, 10, 0, CPU)
-            examples = put_batch(CPU, *inputs)
-            return Training(network, settings, examples, examples, rng, workers)
+    def begin(settings, device=CPU):
+        network, rng = make_network(settings, 10, 0)
+        engine = device.engine(network, settings, threads=2)
+        images = held(engine, inputs)
+        return Training(engine, settings, HeldImages(images), images, rng)
 
-        yield begin
+    return begin
 
 
 @pytest.fixture
@@ -67,7 +68,9 @@ def checkpoint(tmp_path, warnings):
 def finished(training):
     for _ in training.run():
         pass
-    return training.network.vector.tobytes(), training.reports
+    state = training.state()
+    arrays = (state.parameters | state.optimizer).items()
+    return {name: array.tobytes() for name, array in arrays}, state.reports, state.order
 
 
 def interrupted(training, checkpoint, epochs):
@@ -86,6 +89,18 @@ def test_a_run_that_goes_on_ends_as_one_that_was_not_interrupted(kind, epochs, s
     second = start(settings)
     checkpoint.resume(second)
     assert len(second.reports) == epochs
+    assert finished(second) == whole
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_on_a_gpu_goes_on_too(kind, start, checkpoint, monkeypatch):
+    cupy_stand_in(monkeypatch)
+    settings, gpu = settings_of(**KINDS[kind]), find_device("gpu")
+    whole = finished(start(settings, gpu))
+    interrupted(start(settings, gpu), checkpoint, 3)
+    second = start(settings, gpu)
+    checkpoint.resume(second)
+    assert len(second.reports) == 3
     assert finished(second) == whole
 
 
@@ -150,25 +165,33 @@ def change_description(**changes):
     return lambda path: rewrite(path, change)
 
 
+WEIGHT, BIAS = "parameters/layer1.weight.npy", "parameters/layer1.bias.npy"
+
+
+def replaced(name, other):
+    """Put another entry in the place of one."""
+    return lambda path: rewrite(path, lambda entries: entries.update({name: entries[other]}))
+
+
 DAMAGES = {
     "empty": lambda path: path.write_bytes(b""),
     "cut": lambda path: path.write_bytes(path.read_bytes()[:-1000]),
     "a byte flipped": flip_a_byte,
     "text": lambda path: path.write_text("training"),
-    "no vector": lambda path: rewrite(path, lambda entries: entries.pop("vector.npy")),
-    "no number of steps": lambda path: rewrite(
-        path, lambda entries: entries.pop("optimizers.0.steps.npy")
+    "no weights": lambda path: rewrite(path, lambda entries: entries.pop(WEIGHT)),
+    "no powers of the means' factors": lambda path: rewrite(
+        path, lambda entries: entries.pop("optimizer/powers.npy")
     ),
-    "a vector of another size": lambda path: rewrite(
-        path, lambda entries: entries.update({"vector.npy": entries["optimizers.0.mean.bias.npy"]})
+    "weights of another size": replaced(WEIGHT, BIAS),
+    "a mean of another size": replaced("optimizer/first.layer1.bias.npy", WEIGHT),
+    "powers of another size": replaced("optimizer/powers.npy", BIAS),
+    "what another optimiser remembers": lambda path: rewrite(
+        path,
+        lambda entries: entries.update(
+            {"optimizer/velocity.layer1.bias.npy": entries.pop("optimizer/first.layer1.bias.npy")}
+        ),
     ),
-    "a mean of another size": lambda path: rewrite(
-        path, lambda entries: entries.update({"optimizers.0.mean.bias.npy": entries["vector.npy"]})
-    ),
-    "an unknown optimiser": lambda path: rewrite(
-        path, lambda entries: entries.update({"optimizers.7.mean.npy": entries["vector.npy"]})
-    ),
-    "no array": lambda path: rewrite(path, lambda entries: entries.update({"vector.npy": b"x"})),
+    "no array": lambda path: rewrite(path, lambda entries: entries.update({WEIGHT: b"x"})),
     "no order": change_description(order={"bit_generator": "PCG64"}),
     "reports of nothing": change_description(reports=[{}]),
     "reports of no kind": change_description(reports=7),
@@ -188,16 +211,47 @@ def test_a_damaged_checkpoint_is_left_aside_with_one_line(damage, start, checkpo
     assert finished(training) == finished(start(settings))
 
 
+GPU_DAMAGES = {
+    "weights of another size": DAMAGES["weights of another size"],
+    "no number of steps": lambda path: rewrite(
+        path, lambda entries: entries.pop("optimizer/steps.npy")
+    ),
+    "no mean": lambda path: rewrite(
+        path, lambda entries: entries.pop("optimizer/mean.layer2.bias.npy")
+    ),
+    "a mean of another size": replaced("optimizer/mean.layer1.bias.npy", WEIGHT),
+}
+
+
+@pytest.mark.parametrize("damage", GPU_DAMAGES)
+def test_a_damaged_checkpoint_is_left_aside_on_a_gpu_too(
+    damage, start, checkpoint, warnings, monkeypatch
+):
+    cupy_stand_in(monkeypatch)
+    settings, gpu = settings_of(optimizer="adam", lr=0.01), find_device("gpu")
+    interrupted(start(settings, gpu), checkpoint, 3)
+    GPU_DAMAGES[damage](checkpoint.path)
+    training = start(settings, gpu)
+    checkpoint.resume(training)
+    assert training.reports == []
+    assert len(warnings) == 1
+    assert finished(training) == finished(start(settings, gpu))
+
+
 def test_reports_and_numbers_that_are_not_finite_come_back_as_they_were(start, tmp_path):
     training = start(settings_of(epochs=2))
     finished(training)
-    training.network.vector[:2] = np.inf, np.nan
     state = training.state()
+    state.parameters["layer1.weight"][0, :2] = np.inf, np.nan
     write_state(tmp_path / "a.npz", state)
     back = read_state(tmp_path / "a.npz")
     assert back.reports == state.reports
     assert back.order == state.order
-    np.testing.assert_array_equal(back.vector, state.vector)
+    for own, read in ((state.parameters, back.parameters), (state.optimizer, back.optimizer)):
+        assert own.keys() == read.keys()
+        for name, array in own.items():
+            assert read[name].dtype == array.dtype
+            np.testing.assert_array_equal(read[name], array)
 
 
 def test_a_finished_run_leaves_no_checkpoint_of_its_variant_and_those_of_others(
@@ -220,17 +274,14 @@ def test_a_digest_changes_with_whatever_determines_a_run(tmp_path, monkeypatch):
     data = (tmp_path / "train.parquet", tmp_path / "validation.parquet")
     for path in data:
         path.write_text("data")
-    same = (settings_of(), {"seed": 0}, CPU, data)
+    same = (settings_of(), {"seed": 0}, "cpu", data)
     digests = [run_digest(*same)]
     digests.append(run_digest(settings_of(lr=0.2), *same[1:]))
-    digests.append(run_digest(settings_of(), {"seed": 1}, CPU, data))
-    digests.append(run_digest(settings_of(), {"seed": 0}, Device("gpu (some)", np), data))
+    digests.append(run_digest(settings_of(), {"seed": 1}, "cpu", data))
+    digests.append(run_digest(settings_of(), {"seed": 0}, "gpu (some)", data))
     data[1].write_text("other")
     digests.append(run_digest(*same))
     data[1].write_text("data")
-    monkeypatch.setenv("DIGITS_KERNELS", "native")
-    digests.append(run_digest(*same))
-    monkeypatch.delenv("DIGITS_KERNELS")
     monkeypatch.setattr(np, "__version__", "0.1")
     digests.append(run_digest(*same))
     monkeypatch.undo()
@@ -241,14 +292,14 @@ def test_a_digest_changes_with_whatever_determines_a_run(tmp_path, monkeypatch):
 def test_a_digest_changes_with_the_code(tmp_path, monkeypatch):
     from pipeline.nn import checkpoint as module
 
-    before = run_digest(settings_of(), {}, CPU, ())
+    before = run_digest(settings_of(), {}, "cpu", ())
     copy = tmp_path / "pipeline"
     shutil.copytree(ROOT / "pipeline", copy)
     monkeypatch.setattr(module, "__file__", str(copy / "nn" / "checkpoint.py"))
-    assert run_digest(settings_of(), {}, CPU, ()) == before
+    assert run_digest(settings_of(), {}, "cpu", ()) == before
     with open(copy / "nn" / "losses.py", "a") as file:
         file.write("# another rule\n")
-    assert run_digest(settings_of(), {}, CPU, ()) != before
+    assert run_digest(settings_of(), {}, "cpu", ()) != before
 
 
 OFTEN = (

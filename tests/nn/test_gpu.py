@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from pipeline.errors import DeviceError
-from pipeline.nn.backend import CPU, find_device, to_host
-from pipeline.nn.batches import put_batch
-from pipeline.nn.parallel import Workers
-from pipeline.nn.training import make_network, score, train
+from pipeline.nn.devices import CPU, find_device
+from pipeline.nn.training import Score
 from pipeline.params import read_params
 from tests.conftest import ROOT
+from tests.training import held, trained
 
 pytestmark = pytest.mark.gpu
 
@@ -25,11 +24,8 @@ def gpu():
 
 
 def run(settings, device, inputs, labels):
-    network, rng = make_network(settings, 10, 0, device)
-    training = put_batch(device, inputs[1000:], labels[1000:])
-    validation = put_batch(device, inputs[:1000], labels[:1000])
-    with Workers(device) as workers:
-        return network, list(train(network, settings, training, validation, rng, workers))
+    training, validation = (inputs[1000:], labels[1000:]), (inputs[:1000], labels[:1000])
+    return trained(settings, training, validation, device=device)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -45,19 +41,18 @@ def test_both_devices_agree_after_one_epoch_and_at_the_end(variant, gpu, digits)
     assert on_gpu[-1].validation.accuracy == pytest.approx(
         on_cpu[-1].validation.accuracy, abs=0.005
     )
-    moved, _ = make_network(settings, 10, 0, CPU)
-    for name, parameter in moved.parameters.items():
-        parameter[...] = to_host(network.parameters[name])
-    with Workers(CPU) as workers:
-        measured = score(moved, put_batch(CPU, inputs[:1000], labels[:1000]), workers)
+    engine = CPU.engine(network)
+    measured = Score.of(engine.measure(held(engine, (inputs[:1000], labels[:1000]))), 1000)
     assert measured.accuracy == pytest.approx(on_gpu[-1].validation.accuracy, abs=0.002)
 
 
 def test_a_full_batch_of_60_000_images_takes_less_than_a_gibibyte_and_a_half(gpu):
-    pool = gpu.xp.get_default_memory_pool()
+    import cupy
+
+    pool = cupy.get_default_memory_pool()
     pool.free_all_blocks()
     rng = np.random.default_rng(0)
     inputs = rng.random((61_000, 784), np.float32)
-    labels = rng.integers(0, 10, 61_000)
+    labels = rng.integers(0, 10, 61_000, np.uint8)
     run(VARIANTS["full_batch"].model_copy(update={"epochs": 2}), gpu, inputs, labels)
     assert pool.total_bytes() < 1.5 * 2**30

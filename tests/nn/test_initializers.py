@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from scipy.stats import kstest
 
-from pipeline.nn.initializers import INITIALIZERS
+from pipeline.nn.initializers import INITIALIZERS, standard_normal
 
 N_IN, N_OUT = 500, 300
 VARIANCES = {"he": 2 / N_IN, "glorot": 2 / (N_IN + N_OUT), "normal": 0.01**2}
@@ -20,6 +21,13 @@ def test_weights_have_mean_zero_and_the_variance_of_their_formula(name):
 def test_a_generator_of_the_same_seed_gives_the_same_weights(name):
     first, second = (INITIALIZERS[name](np.random.default_rng(7), 4, 3) for _ in range(2))
     np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 100_000])
+def test_standard_normal_gives_so_many_numbers_of_that_distribution(count):
+    drawn = standard_normal(np.random.default_rng(0), count)
+    assert drawn.shape == (count,)
+    assert kstest(drawn, "norm").pvalue > 0.01
 
 
 def test_he_keeps_the_scale_of_activations_through_twenty_relu_layers():

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.datasets.splitting import Normalization
 from pipeline.errors import ModelError
-from pipeline.nn.backend import CPU
+from pipeline.nn.devices import CPU
 from pipeline.nn.inspection import inspect
 from pipeline.nn.model_file import Model
 from pipeline.nn.network import Network
@@ -29,7 +29,7 @@ def model(request):
     settings = VariantSettings(
         lr=0.5, batch_size=8, epochs=1, initializer="glorot", **request.param
     )
-    network, _ = make_network(settings, 4, 0, CPU)
+    network, _ = make_network(settings, 4, 0)
     training = {"settings": settings.model_dump()}
     return Model("m", network, Normalization("scale", 0.0, 1.0), tuple("abcd"), training)
 
@@ -48,26 +48,36 @@ def test_gradients_equal_a_central_difference_in_float64_on_the_same_image(model
     inputs = image[np.newaxis].astype(np.float64)
 
     def cost():
-        return float(double.loss(double.forward(inputs)[0], np.array([2]))[0][0])
+        return float(double.loss(double.forward(inputs)[0], np.eye(4)[[2]])[0][0])
 
-    assert seen.cost == pytest.approx(cost(), rel=1e-5)
+    assert seen.cost == pytest.approx(cost(), rel=1e-12)
     for number, layer in enumerate(seen.layers, start=1):
         for kind, shown in (("weight", layer.weight_gradient), ("bias", layer.bias_gradient)):
             parameter = double.parameters[f"layer{number}.{kind}"]
             numeric = central_difference(cost, parameter)
             scale = max(1e-6, np.abs(numeric).max())
-            np.testing.assert_allclose(shown / scale, numeric / scale, atol=1e-4)
+            np.testing.assert_allclose(shown / scale, numeric / scale, atol=1e-5)
         # The bias is added to the pre-activation, so their gradients are one.
         np.testing.assert_array_equal(layer.delta, layer.bias_gradient)
 
 
 def test_the_step_is_the_optimisers_along_the_gradient_shown(model, image):
     for layer in inspect(model, image, 1).layers:
-        step = np.float32(0.5) * layer.weight_gradient
+        step = 0.5 * layer.weight_gradient
         np.testing.assert_array_equal(layer.weight_after, layer.weight - step)
-        np.testing.assert_array_equal(
-            layer.bias_after, layer.bias - np.float32(0.5) * layer.bias_gradient
-        )
+        np.testing.assert_array_equal(layer.bias_after, layer.bias - 0.5 * layer.bias_gradient)
+
+
+def test_training_on_the_image_alone_gives_what_is_shown_in_its_own_precision(model, image):
+    seen = inspect(model, image, 3)
+    engine = CPU.engine(model.network, VariantSettings(**model.training["settings"]))
+    images = engine.hold([(image[np.newaxis], np.array([3]))], 1)
+    np.testing.assert_allclose(engine.probabilities(images)[0], seen.probabilities, rtol=1e-5)
+    cost, _ = engine.train(images, None)
+    assert cost == pytest.approx(seen.cost, rel=1e-5)
+    for layer, ours in zip(seen.layers, model.network.layers, strict=True):
+        np.testing.assert_allclose(ours.weight, layer.weight_after, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(ours.bias, layer.bias_after, rtol=1e-4, atol=1e-6)
 
 
 def test_values_go_from_layer_to_layer_and_end_in_the_probabilities(model, image):
@@ -75,10 +85,10 @@ def test_values_go_from_layer_to_layer_and_end_in_the_probabilities(model, image
     x = image
     for layer in seen.layers:
         np.testing.assert_allclose(
-            layer.pre_activation, x @ layer.weight + layer.bias, rtol=1e-4, atol=1e-5
+            layer.pre_activation, x @ layer.weight + layer.bias, rtol=1e-12, atol=1e-12
         )
         x = layer.activation
-    np.testing.assert_allclose(seen.probabilities, x / x.sum(), rtol=1e-5)
+    np.testing.assert_allclose(seen.probabilities, x / x.sum(), rtol=1e-12)
     assert seen.predicted == seen.probabilities.argmax()
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from pipeline.datasets.splitting import Normalization
 from pipeline.errors import ModelError
-from pipeline.nn.backend import CPU
 from pipeline.nn.model_file import Model, load_model, save_model
 from pipeline.nn.training import make_network
 from pipeline.params import VariantSettings
@@ -17,7 +16,7 @@ from pipeline.params import VariantSettings
 @pytest.fixture
 def model():
     settings = VariantSettings(hidden=[5, 4], lr=0.1, batch_size=8, epochs=1)
-    network, _ = make_network(settings, 3, 0, CPU)
+    network, _ = make_network(settings, 3, 0)
     training = {"settings": settings.model_dump(), "seed": 0}
     normalization = Normalization("standardize", 0.13, 0.31)
     return Model("small", network, normalization, ("a", "b", "c"), training)

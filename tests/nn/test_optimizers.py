@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.nn.gradients import clip_by_norm, clip_by_value
-from pipeline.nn.optimizers import SGD, Adam
+from pipeline.nn.gradients import clip, clip_by_norm, clip_by_value
+from pipeline.nn.optimizers import SGD, Adam, make_optimizer
+from pipeline.params import VariantSettings
 
 gradients = st.fixed_dictionaries(
     {
@@ -125,3 +126,29 @@ def test_clipping_by_norm_limits_the_joint_norm_and_keeps_the_direction(drawn, l
     else:
         factor = limit / np.linalg.norm(before)
         np.testing.assert_allclose(after, before * factor, rtol=1e-9)
+
+
+def settings_of(**changes):
+    return VariantSettings(hidden=[3], lr=0.1, batch_size=1, epochs=1, **changes)
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({}, [3, 4]),
+        ({"clip_value": 3}, [3, 3]),
+        ({"clip_norm": 1}, [0.6, 0.8]),
+        ({"clip_value": 3, "clip_norm": 18**0.5 / 2}, [1.5, 1.5]),
+    ],
+    ids=str,
+)
+def test_gradients_are_clipped_as_the_settings_ask_by_value_first(limits, expected):
+    clipped = clip({"layer1.bias": np.array([3.0, 4.0])}, settings_of(**limits))
+    np.testing.assert_allclose(clipped["layer1.bias"], expected, rtol=1e-12)
+
+
+def test_settings_name_the_optimiser():
+    sgd = make_optimizer(settings_of(momentum=0.5, l2=0.25))
+    assert (type(sgd), sgd.lr, sgd.momentum, sgd.l2) == (SGD, 0.1, 0.5, 0.25)
+    adam = make_optimizer(settings_of(optimizer="adam", l2=0.25))
+    assert (type(adam), adam.lr, adam.l2) == (Adam, 0.1, 0.25)

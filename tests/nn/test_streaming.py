@@ -1,6 +1,7 @@
 """Training from a file: every image once an epoch, in an order that the seed gives."""
 
 import tracemalloc
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -10,11 +11,9 @@ from pipeline.datasets.splitting import Normalization
 from pipeline.datasets.tables import Description, Examples, open_examples, write_examples
 from pipeline.errors import DataError, SettingsError
 from pipeline.nn import streaming
-from pipeline.nn.backend import CPU
-from pipeline.nn.batches import Batch, put_batch
-from pipeline.nn.parallel import Workers
-from pipeline.nn.streaming import StreamedExamples, training_set
-from pipeline.nn.training import make_network, train
+from pipeline.nn.devices import CPU
+from pipeline.nn.streaming import HeldImages, StreamedExamples, hold, training_set
+from pipeline.nn.training import Training, make_network
 from pipeline.params import VariantSettings
 
 COUNT = 1000
@@ -47,13 +46,40 @@ def examples(tmp_path, monkeypatch):
     return stored(tmp_path / "x.parquet", monkeypatch)
 
 
+@dataclass
+class Batch:
+    inputs: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self):
+        return len(self.labels)
+
+
+class Keeper:
+    """An engine that holds images as they are."""
+
+    def hold(self, blocks, count):
+        inputs, labels = map(np.concatenate, zip(*blocks, strict=True))
+        assert len(labels) == count
+        return Batch(inputs, labels)
+
+
 def numbers(batch):
     return batch.inputs[:, 0].astype(int).tolist()
 
 
+def cut(yielded, size):
+    """Give the batches of some that came together."""
+    inputs, labels = yielded
+    return [
+        Batch(inputs[start : start + size], labels[start : start + size])
+        for start in range(0, len(labels), size)
+    ]
+
+
 def epoch(examples, buffer, size, seed=0):
-    batches = StreamedExamples(examples, buffer, CPU).batches(size, np.random.default_rng(seed))
-    return list(batches)
+    training, rng = StreamedExamples(Keeper(), examples, buffer), np.random.default_rng(seed)
+    return [batch for some in training.batches(size, rng) for batch in cut(some, size)]
 
 
 @pytest.mark.parametrize("row_group", [16, 50, 64, 300, 1000, 5000])
@@ -69,7 +95,25 @@ def test_an_epoch_gives_every_image_once_with_its_label_in_batches_of_one_size(
     assert sorted(seen) == list(range(COUNT))
     labels = np.concatenate([batch.labels for batch in batches])
     np.testing.assert_array_equal(labels, np.array(seen) // 100)
-    assert labels.dtype == np.int64
+    assert labels.dtype == np.uint8
+
+
+@pytest.mark.parametrize(("buffer", "size"), [(1, 1), (40, 32), (200, 7), (999, 100)])
+def test_batches_come_some_at_a_time_without_filling_memory(examples, buffer, size):
+    training = StreamedExamples(Keeper(), examples, buffer)
+    *some, _ = (len(labels) for _, labels in training.batches(size, np.random.default_rng(0)))
+    assert all(count % size == 0 for count in some)
+    assert max(some) < 16 + size
+
+
+def test_the_engine_holds_each_part_and_trains_on_it_in_its_order(examples):
+    training = StreamedExamples(Keeper(), examples, 200)
+    parts = list(training.parts(32, np.random.default_rng(0)))
+    yielded = list(training.batches(32, np.random.default_rng(0)))
+    for (held, order), (inputs, labels) in zip(parts, yielded, strict=True):
+        np.testing.assert_array_equal(held.inputs, inputs)
+        np.testing.assert_array_equal(held.labels, labels)
+        assert order.tolist() == list(range(len(labels)))
 
 
 @pytest.mark.parametrize("limit", [1, 15, 64, 65, 500])
@@ -85,8 +129,11 @@ def test_the_same_seed_gives_the_same_order_and_another_seed_another(examples):
 
 
 def test_every_epoch_has_an_order_of_its_own(examples):
-    training, rng = StreamedExamples(examples, 200, CPU), np.random.default_rng(0)
-    first, second = ([numbers(batch) for batch in training.batches(32, rng)] for _ in range(2))
+    training, rng = StreamedExamples(Keeper(), examples, 200), np.random.default_rng(0)
+    first, second = (
+        [number for some in training.batches(32, rng) for number in numbers(Batch(*some))]
+        for _ in range(2)
+    )
     assert first != second
 
 
@@ -120,7 +167,7 @@ def test_a_buffer_of_all_images_shuffles_all_with_all(examples):
 def test_memory_holds_the_buffer_and_not_the_file(examples):
     list(epoch(examples, 64, 8))
     tracemalloc.start()
-    for _ in StreamedExamples(examples, 64, CPU).batches(8, np.random.default_rng(0)):
+    for _ in StreamedExamples(Keeper(), examples, 64).parts(8, np.random.default_rng(0)):
         pass
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -149,11 +196,12 @@ def test_a_damaged_middle_stops_the_epoch_with_the_files_name(examples):
 
 
 def test_a_training_set_is_in_memory_unless_a_buffer_is_asked_for(examples):
-    whole = training_set(examples, "all", CPU)
-    assert isinstance(whole, Batch)
-    np.testing.assert_array_equal(whole.inputs[:, 0], np.arange(COUNT))
-    assert training_set(examples, 100, CPU) == StreamedExamples(examples, 100, CPU)
-    assert len(training_set(examples.first(7), 100, CPU)) == 7
+    engine = Keeper()
+    for whole in (training_set(engine, examples), training_set(engine, examples.read(), 100)):
+        assert isinstance(whole, HeldImages)
+        np.testing.assert_array_equal(whole.images.inputs[:, 0], np.arange(COUNT))
+    assert training_set(engine, examples, 100) == StreamedExamples(engine, examples, 100)
+    assert len(training_set(engine, examples.first(7), 100)) == 7
 
 
 @pytest.fixture
@@ -169,29 +217,26 @@ def real(tmp_path, digits, monkeypatch):
     return open_examples(path)
 
 
-def trained(training, validation, threads=2):
+def trained(examples, buffer, threads=2):
     settings = VariantSettings(hidden=[32], lr=0.1, batch_size=32, epochs=3)
-    network, rng = make_network(settings, 10, 0, CPU)
-    with Workers(CPU, threads) as workers:
-        reports = list(train(network, settings, training, validation, rng, workers))
-    return network.parameters, reports
+    network, rng = make_network(settings, 10, 0)
+    engine = CPU.engine(network, settings, threads)
+    validation = hold(engine, examples.first(500))
+    images = training_set(engine, examples, buffer)
+    return network.parameters, list(Training(engine, settings, images, validation, rng).run())
 
 
 def test_training_from_the_file_learns_as_well_as_from_memory(real):
-    held = real.first(500).read()
-    validation = put_batch(CPU, held.inputs, held.labels)
-    _, from_memory = trained(training_set(real, "all", CPU), validation)
-    _, from_disk = trained(training_set(real, 1024, CPU), validation)
+    _, from_memory = trained(real, "all")
+    _, from_disk = trained(real, 1024)
     for memory, disk in zip(from_memory, from_disk, strict=True):
         assert disk.train.accuracy == pytest.approx(memory.train.accuracy, abs=0.02)
     assert from_disk[-1].validation.accuracy > 0.9
 
 
 def test_training_from_the_file_gives_the_same_bytes_on_any_number_of_threads(real):
-    held = real.first(500).read()
-    validation = put_batch(CPU, held.inputs, held.labels)
-    alone, reports = trained(training_set(real, 1024, CPU), validation, threads=1)
-    again, same = trained(training_set(real, 1024, CPU), validation, threads=3)
+    alone, reports = trained(real, 1024, threads=1)
+    again, same = trained(real, 1024, threads=3)
     assert reports == same
     for name, parameter in alone.items():
         np.testing.assert_array_equal(parameter, again[name])

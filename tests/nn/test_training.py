@@ -1,15 +1,19 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from pipeline.errors import TrainingError
-from pipeline.nn.backend import CPU
-from pipeline.nn.batches import Batch, put_batch
-from pipeline.nn.parallel import Workers
-from pipeline.nn.training import make_network, score, train
+from pipeline.nn.devices import CPU
+from pipeline.nn.losses import one_hot
+from pipeline.nn.streaming import HeldImages
+from pipeline.nn.training import Score, Training, make_network
 from pipeline.params import VariantSettings, read_params
 from tests.conftest import ROOT
+from tests.training import held, trained
 
-VARIANTS = list(read_params(ROOT / "params.yaml").variants)
+VARIANTS = read_params(ROOT / "params.yaml").variants
 
 
 def settings_of(**changes):
@@ -18,115 +22,147 @@ def settings_of(**changes):
 
 
 @pytest.fixture(scope="module")
-def batches(digits):
-    """1,300 images to train on, so that full batches have several tiles, and 200 to validate on."""
+def parts(digits):
+    """1,300 images to train on, so that full batches are several rounds, and 200 to validate on."""
     rows = np.random.default_rng(0).permutation(5000)[:1500]
     inputs = (digits.images[rows].reshape(-1, 784) / 255).astype(np.float32)
     labels = digits.labels[rows]
-    return (
-        put_batch(CPU, inputs[:1300], labels[:1300]),
-        put_batch(CPU, inputs[1300:], labels[1300:]),
-    )
+    return (inputs[:1300], labels[:1300]), (inputs[1300:], labels[1300:])
 
 
-def run(settings, batches, seed=0, threads=1):
+def run(settings, parts, seed=0, threads=1):
     """Give the trained network's bytes and the reports."""
-    network, rng = make_network(settings, 10, seed, CPU)
-    with Workers(CPU, threads) as workers:
-        reports = list(train(network, settings, *batches, rng, workers))
+    network, reports = trained(settings, *parts, seed=seed, threads=threads)
     return b"".join(p.tobytes() for p in network.parameters.values()), reports
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_variant_ends_with_the_same_bytes_on_any_number_of_threads(variant, batches):
-    settings = read_params(ROOT / "params.yaml").variant(variant).model_copy(update={"epochs": 2})
-    alone, reports = run(settings, batches, threads=1)
+def test_a_variant_ends_with_the_same_bytes_on_any_number_of_threads(variant, parts):
+    settings = VARIANTS[variant].model_copy(update={"epochs": 2})
+    alone = run(settings, parts, threads=1)
     for threads in (2, 3, 8):
-        assert run(settings, batches, threads=threads) == (alone, reports)
+        assert run(settings, parts, threads=threads) == alone
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(batches):
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_a_variant_gives_for_images_has_the_same_bytes_on_any_number_of_threads(
+    variant, parts
+):
+    settings = VARIANTS[variant].model_copy(update={"epochs": 1})
+    network, _ = trained(settings, *parts)
+    seen = set()
+    for threads in (1, 2, 3, 8):
+        engine = CPU.engine(network, threads=threads)
+        for images in parts:
+            on = held(engine, images)
+            totals = engine.measure(on)
+            assert engine.measure(on, again=True) == engine.measure(on, again=True) == totals
+            seen.add((len(on), totals, engine.probabilities(on).tobytes()))
+    assert len(seen) == 2
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(parts):
     settings = settings_of()
-    assert run(settings, batches, seed=1) == run(settings, batches, seed=1)
-    assert run(settings, batches, seed=1)[0] != run(settings, batches, seed=2)[0]
+    assert run(settings, parts, seed=1) == run(settings, parts, seed=1)
+    assert run(settings, parts, seed=1)[0] != run(settings, parts, seed=2)[0]
 
 
 def test_another_batch_size_starts_from_the_same_weights():
-    first, _ = make_network(settings_of(batch_size=32), 10, 0, CPU)
-    second, _ = make_network(settings_of(batch_size="all"), 10, 0, CPU)
+    first, _ = make_network(settings_of(batch_size=32), 10, 0)
+    second, _ = make_network(settings_of(batch_size="all"), 10, 0)
     for name, parameter in first.parameters.items():
         np.testing.assert_array_equal(parameter, second.parameters[name])
 
 
-def test_an_epoch_of_mini_batches_sees_every_image_once(batches):
-    training, validation = batches
+def test_an_epoch_of_mini_batches_sees_every_image_once(parts):
+    training, validation = parts
     seen = []
-    settings = settings_of(epochs=1, batch_size=32)
-    network, rng = make_network(settings, 10, 0, CPU)
+    settings = settings_of(epochs=2, batch_size=32)
+    network, rng = make_network(settings, 10, 0)
+    engine = CPU.engine(network, settings)
+    images, steps = held(engine, training), engine.train
 
-    class Recording:
-        def __len__(self):
-            return len(training)
+    def recorded(given, order):
+        assert given is images
+        seen.append(order.copy())
+        return steps(given, order)
 
-        def __getitem__(self, rows):
-            seen.append(rows)
-            return training.inputs[rows]
-
-    recorded = Batch(Recording(), training.labels)
-    with Workers(CPU, 1) as workers:
-        list(train(network, settings, recorded, validation, rng, workers))
-    assert [len(rows) for rows in seen] == [32] * 40 + [20]
-    assert sorted(np.concatenate(seen)) == list(range(1300))
+    engine.train = recorded
+    list(Training(engine, settings, HeldImages(images), held(engine, validation), rng).run())
+    assert [sorted(order) for order in seen] == [list(range(1300))] * 2
+    assert (seen[0] != seen[1]).mean() > 0.9
 
 
-def test_cost_falls_and_accuracy_rises_on_real_digits(batches):
-    _, reports = run(settings_of(epochs=10, hidden=[64]), batches)
+AT_ONCE = """
+from threading import Thread
+import numpy as np
+from pipeline.params import VariantSettings
+from tests.training import trained
+
+settings = VariantSettings(hidden=[16], lr=0.1, batch_size=32, epochs=200)
+images = np.zeros((640, 784), np.float32), np.zeros(640, np.uint8)
+runs = [Thread(target=lambda: trained(settings, images, images, threads=2)) for _ in range(3)]
+for run in runs:
+    run.start()
+for run in runs:
+    run.join()
+"""
+
+
+def test_runs_of_one_process_can_train_at_once():
+    subprocess.run([sys.executable, "-c", AT_ONCE], cwd=ROOT, check=True, timeout=60)
+
+
+def test_cost_falls_and_accuracy_rises_on_real_digits(parts):
+    _, reports = run(settings_of(epochs=10, hidden=[64]), parts)
     assert reports[-1].train.cost < 0.3 * reports[0].train.cost
     assert reports[-1].validation.accuracy > 0.85
     assert [report.epoch for report in reports] == list(range(1, 11))
 
 
 @pytest.mark.parametrize("changes", [{"optimizer": "adam", "lr": 0.003}, {"momentum": 0.9}])
-def test_other_optimisers_learn_real_digits_too(changes, batches):
-    _, reports = run(settings_of(epochs=8, hidden=[64], **changes), batches)
+def test_other_optimisers_learn_real_digits_too(changes, parts):
+    _, reports = run(settings_of(epochs=8, hidden=[64], **changes), parts)
     assert reports[-1].validation.accuracy > 0.85
 
 
-def test_clipping_keeps_a_step_within_its_limit(batches):
+def test_clipping_keeps_a_step_within_its_limit(parts):
     settings = settings_of(batch_size="all", epochs=1, lr=1.0, clip_norm=1e-3)
-    network, rng = make_network(settings, 10, 0, CPU)
-    before = {name: parameter.copy() for name, parameter in network.parameters.items()}
-    with Workers(CPU, 1) as workers:
-        list(train(network, settings, *batches, rng, workers))
+    before, _ = make_network(settings, 10, 0)
+    after, _ = trained(settings, *parts)
     moved = sum(
-        float(((parameter - before[name]) ** 2).sum())
-        for name, parameter in network.parameters.items()
+        float(((parameter - before.parameters[name]) ** 2).sum())
+        for name, parameter in after.parameters.items()
     )
     assert np.sqrt(moved) == pytest.approx(1e-3, rel=1e-2)
 
 
 @pytest.mark.parametrize("batch_size", [32, "all"])
-def test_a_cost_that_is_not_finite_stops_the_run_with_epoch_and_learning_rate(batch_size, batches):
+def test_a_cost_that_is_not_finite_stops_the_run_with_epoch_and_learning_rate(batch_size, parts):
     settings = settings_of(lr=1e30, batch_size=batch_size, epochs=50)
     with pytest.raises(TrainingError, match=r"cost is (nan|inf) in epoch \d+ with lr 1e\+30"):
-        run(settings, batches)
+        run(settings, parts)
 
 
 @pytest.mark.parametrize(("size", "steps"), [(1, 5), (3, 2), (5, 1), (100, 1)])
-def test_any_batch_size_trains(size, steps, batches):
-    few = Batch(batches[0].inputs[:5], batches[0].labels[:5])
+def test_any_batch_size_trains(size, steps, parts):
+    (inputs, labels), validation = parts
     settings = settings_of(batch_size=size, epochs=2)
-    _, reports = run(settings, (few, batches[1]))
-    assert len(reports) == 2
-    assert np.isfinite(reports[-1].train.cost)
-    assert steps == -(-5 // size)
+    network, rng = make_network(settings, 10, 0)
+    engine = CPU.engine(network, settings)
+    few = HeldImages(held(engine, (inputs[:5], labels[:5])))
+    *_, last = Training(engine, settings, few, held(engine, validation), rng).run()
+    assert last.epoch == 2
+    assert np.isfinite(last.train.cost)
+    assert engine.state()["powers"][0] == pytest.approx(0.9 ** (2 * steps))
 
 
-def test_a_score_is_the_mean_cost_and_the_share_of_right_answers(batches):
-    network, _ = make_network(settings_of(), 10, 0, CPU)
-    outputs, _ = network.forward(batches[0].inputs)
-    with Workers(CPU, 2) as workers:
-        measured = score(network, batches[0], workers)
-    costs, _ = network.loss(outputs, batches[0].labels)
+def test_a_score_is_the_mean_cost_and_the_share_of_right_answers(parts):
+    inputs, labels = parts[0]
+    network, _ = make_network(settings_of(), 10, 0)
+    outputs, _ = network.forward(inputs)
+    engine = CPU.engine(network, threads=2)
+    measured = Score.of(engine.measure(held(engine, parts[0])), len(labels))
+    costs, _ = network.loss(outputs, one_hot(labels, 10, outputs.dtype))
     assert measured.cost == pytest.approx(costs.mean(dtype=np.float64), rel=1e-6)
-    assert measured.accuracy == np.mean(outputs.argmax(axis=1) == batches[0].labels)
+    assert measured.accuracy == np.mean(outputs.argmax(axis=1) == labels)

@@ -11,14 +11,11 @@ from playwright.sync_api import expect
 
 from pipeline.datasets.pictures import center_digit, read_picture
 from pipeline.datasets.splitting import fit_normalization
-from pipeline.nn.backend import CPU
-from pipeline.nn.batches import put_batch
 from pipeline.nn.model_file import Model
-from pipeline.nn.parallel import Workers
 from pipeline.nn.prediction import predict_probabilities
-from pipeline.nn.training import make_network, train
 from pipeline.params import VariantSettings
 from pipeline.report.drawing import draw_page
+from tests.training import trained
 
 pytest_plugins = ["tests.browser"]
 
@@ -70,15 +67,13 @@ HANDWRITING = {
 def models(digits):
     """Three small networks of all activations and both losses, trained for a second each."""
     rows = np.random.default_rng(0).permutation(5000)[:3000]
-    return [trained(name, *VARIANTS[name], digits.take(rows)) for name in VARIANTS]
+    return [model_of(name, *VARIANTS[name], digits.take(rows)) for name in VARIANTS]
 
 
-def trained(variant, method, settings, digits):
+def model_of(variant, method, settings, digits):
     normalization = fit_normalization(digits.images, method)
-    batch = put_batch(CPU, normalization.apply(digits.images), digits.labels)
-    network, rng = make_network(settings, 10, 0, CPU)
-    with Workers(CPU) as workers:
-        list(train(network, settings, batch, batch, rng, workers))
+    images = normalization.apply(digits.images), digits.labels
+    network, _ = trained(settings, images, images)
     return Model(variant, network, normalization, DIGITS, {})
 
 
@@ -96,9 +91,7 @@ def drawing(page, address):
 
 
 def probabilities(model, images):
-    inputs = model.normalization.apply(images)
-    with Workers(CPU) as workers:
-        return predict_probabilities(model, inputs, workers)
+    return predict_probabilities(model, model.normalization.apply(images))
 
 
 def as_text(array):

@@ -24,7 +24,6 @@ from pipeline.datasets.splitting import fit_normalization, split_stratified
 from pipeline.datasets.tables import Description, Examples, write_examples
 from pipeline.errors import DataError
 from pipeline.files import write_json, write_table
-from pipeline.nn.backend import CPU
 from pipeline.nn.model_file import Model, save_model
 from pipeline.nn.training import make_network
 from pipeline.params import Settings
@@ -486,7 +485,7 @@ def results(tmp_path, content, monkeypatch):
     for name, examples in content.splits.items():
         write_examples(tmp_path / f"data/splits/{name}.parquet", examples)
     for name in VARIANTS:
-        network, _ = make_network(chosen.variant(name), 10, 0, CPU)
+        network, _ = make_network(chosen.variant(name), 10, 0)
         model = Model(name, network, content.splits["train"].normalization, DIGITS, {})
         save_model(tmp_path / f"models/{name}.npz", model)
         (tmp_path / f"plots/figures/{name}").mkdir(parents=True)

@@ -14,14 +14,10 @@ import pandas as pd
 import pytest
 from distributed import Client
 
-from pipeline import processor
-from pipeline.tuning import preload
 from tests.conftest import ROOT, changed_params
-from tests.test_processor import needs_x86
 
 pytestmark = pytest.mark.slow
 
-PRELOAD = ("--preload-nanny", "pipeline.tuning.preload")
 RESULTS = (
     "metrics/sweep.json", "plots/sweep.csv", "plots/sweep/history.png", "plots/sweep/parallel.png",
     "plots/sweep/importance.png", "plots/sweep/learning_rate.png",
@@ -42,15 +38,13 @@ def sample(tmp_path_factory):
 
 
 @contextmanager
-def running(folder, name, *command, **environment):
-    """Run a module until the block ends, with nothing pinned; its output goes to a file."""
-    pinned = processor.KERNELS | preload.ALLOCATION
-    free = {key: value for key, value in os.environ.items() if key not in pinned}
+def running(folder, name, *command):
+    """Run a module until the block ends; its output goes to a file."""
     with (
         open(folder / f"{name}.log", "w") as log,
         subprocess.Popen(
             [sys.executable, "-m", *map(str, command)],
-            cwd=folder, env=free | environment, stdout=log, stderr=log,
+            cwd=folder, stdout=log, stderr=log,
         ) as process,
     ):  # fmt: skip
         try:
@@ -60,8 +54,11 @@ def running(folder, name, *command, **environment):
 
 
 @contextmanager
-def cluster(folder, workers, *options, **environment):
-    """Run a scheduler and so many workers on loopback; give the scheduler's address."""
+def cluster(folder, workers, *options, code=None):
+    """Run a scheduler and so many workers on loopback; give the scheduler's address.
+
+    code: the folder whose code workers run, if not the same.
+    """
     file = folder / "scheduler.json"
     scheduler = ("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", 0)
     with ExitStack() as stack:
@@ -74,17 +71,15 @@ def cluster(folder, workers, *options, **environment):
             time.sleep(0.1)
         address = json.loads(file.read_text())["address"]
         for number in range(workers):
-            stack.enter_context(
-                worker(folder, f"worker {number}", address, *options, **environment)
-            )
+            stack.enter_context(worker(code or folder, f"worker {number}", address, *options))
         with Client(address) as client:
             client.wait_for_workers(workers, timeout=60)
         yield address
 
 
-def worker(folder, name, address, *options, **environment):
+def worker(folder, name, address, *options):
     command = ("distributed.cli.dask_worker", address, "--nthreads", 1, "--no-dashboard")
-    return running(folder, name, *command, *options, **environment)
+    return running(folder, name, *command, *options)
 
 
 @contextmanager
@@ -123,7 +118,7 @@ def change_space(folder, **changes):
 
 def test_forty_trials_survive_the_kill_of_a_worker_and_of_the_client(sample, tmp_path):
     disturbed, calm = copied(sample, tmp_path / "disturbed"), copied(sample, tmp_path / "calm")
-    with cluster(disturbed, 2, *PRELOAD) as address:
+    with cluster(disturbed, 2) as address:
         with sweep(disturbed, "--scheduler", address) as process:
             before = until_told(process, 8)
             with Client(address) as client:
@@ -155,13 +150,13 @@ def test_forty_trials_survive_the_kill_of_a_worker_and_of_the_client(sample, tmp
 
 def test_the_data_reach_a_worker_once_also_one_that_is_killed_or_joins_later(sample, tmp_path):
     folder = copied(sample, tmp_path / "project")
-    change_space(folder, trials=24)
+    change_space(folder, trials=40)
     with (
-        cluster(folder, 1, *PRELOAD) as address,
+        cluster(folder, 1) as address,
         sweep(folder, "--scheduler", address) as process,
     ):
         until_told(process, 2)
-        with worker(folder, "late", address, *PRELOAD):
+        with worker(folder, "late", address):
             with Client(address) as client:
                 client.wait_for_workers(2, timeout=60)
                 first = min(client.nthreads())
@@ -181,7 +176,7 @@ def test_a_trial_that_kills_its_workers_has_failed_and_the_others_go_on(sample, 
     tried = {"hidden": [[8], [200_000], [16]], "epochs": [2]}
     change_space(folder, sampler="grid", settings=tried)
     with (
-        cluster(folder, 2, *PRELOAD, "--memory-limit", "700MB") as address,
+        cluster(folder, 2, "--memory-limit", "700MB") as address,
         sweep(folder, "--scheduler", address) as process,
     ):
         process.stdout.readlines()
@@ -193,17 +188,18 @@ def test_a_trial_that_kills_its_workers_has_failed_and_the_others_go_on(sample, 
     assert reason.startswith("its worker died, 4 times")
 
 
-@needs_x86
-def test_a_worker_that_would_compute_other_bits_is_refused_in_one_line(sample, tmp_path):
-    folder = copied(sample, tmp_path / "project")
+def test_a_worker_with_other_code_is_refused_in_one_line(sample, tmp_path):
+    folder, other = copied(sample, tmp_path / "project"), copied(sample, tmp_path / "other")
+    with open(other / "pipeline/nn/losses.py", "a") as file:
+        file.write("# another rule\n")
     with (
-        cluster(folder, 1, OPENBLAS_CORETYPE="Sandybridge") as address,
+        cluster(folder, 1, code=other) as address,
         sweep(folder, "--scheduler", address) as process,
     ):
         assert process.wait() == 1
         (line,) = process.stderr.read().splitlines()
     assert line.startswith("Error: the worker tcp://127.0.0.1:")
-    assert "computes other bits than this machine; start it with --preload-nanny" in line
+    assert line.endswith("has another version of this project's code")
 
 
 def test_a_scheduler_that_is_lost_ends_the_sweep_in_one_line_and_keeps_what_is_finished(
@@ -212,7 +208,7 @@ def test_a_scheduler_that_is_lost_ends_the_sweep_in_one_line_and_keeps_what_is_f
     folder = copied(sample, tmp_path / "project")
     change_space(folder, trials=6)
     with (
-        cluster(folder, 2, *PRELOAD) as address,
+        cluster(folder, 2) as address,
         sweep(folder, "--scheduler", address) as process,
     ):
         until_told(process, 2)

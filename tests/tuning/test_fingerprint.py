@@ -11,7 +11,7 @@ from tests.test_structure import reachable
 def test_the_code_that_counts_is_all_that_chooses_and_runs_trials():
     module = "pipeline/tuning/"
     needed = reachable(f"{module}worker.py") | reachable(f"{module}plan.py") | {f"{module}plan.py"}
-    needed |= {f"{module}worker.py", "pipeline/processor.py"}
+    needed |= {f"{module}worker.py"}
     for path in needed - {"pipeline/nn/__init__.py"}:
         inside = path.removeprefix("pipeline/")
         assert any(inside == part or inside.startswith(f"{part}/") for part in CODE), path
@@ -29,16 +29,8 @@ def test_the_same_machine_is_accepted():
         ("numpy", "has numpy other, not "),
         ("optuna", "has optuna other, not "),
         ("code", "has another version of this project's code"),
-        ("kernels", "computes other bits than this machine; start it with --preload-nanny "),
     ],
 )
 def test_another_machine_is_refused_with_the_reason(changed, reason):
     own = own_fingerprint()
     assert own.refusal(replace(own, **{changed: "other"})).startswith(reason)
-
-
-def test_a_machine_with_kernels_of_its_own_must_be_met_by_the_same(monkeypatch):
-    own = own_fingerprint()
-    monkeypatch.setenv("DIGITS_KERNELS", "native")
-    refusal = own.refusal(replace(own, kernels="other"))
-    assert "start it with DIGITS_KERNELS=native on the same kind of processor" in refusal

@@ -6,11 +6,9 @@ import pytest
 from optuna.trial import TrialState
 
 from pipeline.datasets.tables import open_examples, read_examples
-from pipeline.nn.backend import CPU
-from pipeline.nn.batches import put_batch
-from pipeline.nn.parallel import Workers
-from pipeline.nn.streaming import training_set
-from pipeline.nn.training import make_network, train
+from pipeline.nn.devices import CPU
+from pipeline.nn.streaming import hold, training_set
+from pipeline.nn.training import Training, make_network
 from pipeline.tuning import run, worker
 from pipeline.tuning.plan import RepeatPlan
 from pipeline.tuning.store import outcome_of
@@ -142,13 +140,11 @@ def test_a_trial_gives_what_the_same_settings_give_in_the_pipeline(sweep, splits
     settings = SMALL.model_copy(update={"lr": 0.3})
     training = open_examples(splits / "train.parquet")
     held_out = read_examples(splits / "validation.parquet")
-    network, rng = make_network(settings, 10, 2, CPU)
-    with Workers(CPU) as workers:
-        reports = train(
-            network, settings, training_set(training, buffer, CPU),
-            put_batch(CPU, held_out.inputs, held_out.labels), rng, workers,
-        )  # fmt: skip
-        scores = [report.validation for report in reports]
+    network, rng = make_network(settings, 10, 2)
+    engine = CPU.engine(network, settings, threads=2)
+    images = training_set(engine, training, buffer)
+    pipelines = Training(engine, settings, images, hold(engine, held_out), rng)
+    scores = [report.validation for report in pipelines.run()]
     assert outcome_of(trial).accuracies == [score.accuracy for score in scores]
     assert outcome_of(trial).cost == scores[-1].cost
 

@@ -1,0 +1,368 @@
+"""A network at work on the processor: its arrays as compiled code wants them, and calls to it."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import DataError
+from pipeline.machine import available_cores
+from pipeline.nn.compiled.code import functions
+from pipeline.nn.compiled.records import (
+    ACTIVATIONS,
+    CHAIN_STRIDE,
+    GROUPS,
+    LANES,
+    LAYER,
+    LOSSES,
+    OPTIMIZERS,
+    ORDER,
+    PANEL,
+    PIECE,
+    PIECE_ROWS,
+    PIXELS,
+    ROOM_BYTES,
+    ROUND,
+    RUN,
+    SLOT,
+    TILE,
+)
+from pipeline.nn.compiled.threads import run as run_team
+from pipeline.nn.devices import Blocks, Totals
+from pipeline.nn.layers import Array
+from pipeline.nn.network import Network
+from pipeline.params import VariantSettings
+
+MOST_ENTRIES = 0.65
+"""Where more groups of pixels than this are not 0, leaving the others out does not pay."""
+
+
+def aligned(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
+    """Return zeros that begin at a cache line: a vector across two of them costs two loads."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.zeros(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    array: Array = memory[start : start + size].view(dtype).reshape(shape)
+    return array
+
+
+class ImageSet:
+    """Images as levels, a byte per pixel, and the input that each level stands for.
+
+    levels: (n, 784) uint8; table: (256,) float32; zero: the level of a pixel that is 0, or None
+    where hardly any is; labels: (n,) uint8.
+    """
+
+    def __init__(self, blocks: Blocks, count: int) -> None:
+        """Take `count` images from blocks of inputs (.., 784) and labels.
+
+        Raises DataError where the inputs have more than 256 values: they are no images.
+        """
+        self.levels = aligned((count, PIXELS), np.uint8)
+        self.labels = np.empty(count, np.uint8)
+        self.table = aligned((256,))
+        keys, found = np.zeros((1024, 2), np.int64), np.zeros(1, np.int64)
+        entries = np.zeros(count, np.int64)
+        start = 0
+        for inputs, labels in blocks:
+            end = start + len(labels)
+            inputs = np.ascontiguousarray(inputs, np.float32)
+            functions()["pack"](
+                *map(_address, (inputs,)), len(inputs), _address(self.levels[start:end]),
+                *map(_address, (self.table, keys, found, entries[start:end])),
+            )  # fmt: skip
+            if found[0] > 256:
+                raise DataError("images must have at most 256 different values of pixels")
+            self.labels[start:end] = labels
+            start = end
+        (zeros,) = np.nonzero(self.table[: found[0]] == 0)
+        few = entries.sum() > MOST_ENTRIES * GROUPS * count
+        self.zero = None if few or not len(zeros) else int(zeros[0]) * 0x01010101
+        self._entries = [int(entries[row : row + TILE].sum()) for row in range(0, count, TILE)]
+        self._kept: Slots | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def slots(self, count: int) -> "Slots":
+        """Return room for any `count` tiles."""
+        return Slots([TILE * GROUPS] * count, sparse=self.zero is not None)
+
+    def kept_slots(self, threads: int) -> "Slots":
+        """Return the tiles of all images in their order, made once."""
+        if self._kept is None:
+            self._kept = Slots(self._entries, sparse=self.zero is not None)
+            run = np.zeros(1, RUN)
+            self.describe(run)
+            run["slots_at"], run["fill_at"] = self._kept.address, functions()["fill"].address
+            run["threads"] = threads
+            run_team(functions()["keep"], run, threads)
+        return self._kept
+
+    def describe(self, run: NDArray[Any]) -> None:
+        """Tell compiled code where the images lie."""
+        run["count"] = len(self)
+        run["sparse"], run["zero"] = self.zero is not None, self.zero or 0
+        run["images_at"], run["labels_at"] = _address(self.levels), _address(self.labels)
+        run["table_at"] = _address(self.table)
+
+
+class Slots:
+    """Room for tiles of images as training wants them."""
+
+    def __init__(self, entries: list[int], *, sparse: bool) -> None:
+        """Make room for a tile per number of entries of its lists."""
+        count = len(entries)
+        self._records = np.zeros(count, SLOT)
+        self._labels = np.zeros((count, TILE), np.uint8)
+        self._records["labels_at"] = _addresses(self._labels)
+        if sparse:
+            ends = np.cumsum(np.array(entries, np.int64) + GROUPS + 1)
+            begins = np.concatenate([[0], ends[:-1]])
+            self._starts = np.zeros((count, GROUPS + 1), np.int64)
+            self._rows, self._words = np.zeros(ends[-1], np.uint8), np.zeros(ends[-1], np.uint32)
+            self._records["starts_at"] = _addresses(self._starts)
+            self._records["rows_at"] = _address(self._rows) + begins
+            self._records["words_at"] = _address(self._words) + 4 * begins
+        else:
+            self._inputs = aligned((count, TILE, PIXELS))
+            self._records["inputs_at"] = _addresses(self._inputs)
+        self.address = _address(self._records)
+
+
+class CompiledEngine:
+    """Trains a network in place, or looks at what it gives.
+
+    threads: those that share the work; by default as many as the cores that may be used. Any
+    number gives the same bits.
+    """
+
+    def __init__(
+        self, network: Network, settings: VariantSettings | None = None, threads: int | None = None
+    ) -> None:
+        self.network = network
+        self.threads = threads or available_cores()
+        sizes = network.architecture.sizes
+        self._batch = None if settings is None else settings.batch_size
+        rows = TILE * self.threads
+        if self._batch is not None:
+            batch = ROUND if self._batch == "all" else -(-self._batch // TILE) * TILE
+            rows = max(rows, min(ROUND, batch))
+        self._matrices = [
+            _matrices(n_in, n_out, rows, settings, first=number == 0)
+            for number, (n_in, n_out) in enumerate(pairwise(sizes))
+        ]
+        pieces = _pieces(sizes, self.threads)
+        self._room = {
+            "layers": self._describe_layers(), "pieces": pieces,
+            "chains": aligned((self.threads, TILE, CHAIN_STRIDE)),
+            "room": aligned((self.threads, ROOM_BYTES), np.uint8),
+            "squares": np.zeros(len(sizes) - 1), "one": np.ones(1, np.float32),
+        }  # fmt: skip
+        run = self._run = np.zeros(1, RUN)
+        for name, array in self._room.items():
+            run[f"{name}_at"] = _address(array)
+        for name, function in functions().items():
+            if f"{name}_at" in (RUN.names or ()):
+                run[f"{name}_at"] = function.address
+        run["threads"], run["layers"], run["pieces"] = self.threads, len(sizes) - 1, len(pieces)
+        run["classes"], run["loss"] = sizes[-1], LOSSES[network.architecture.loss]
+        run["beta1_power"] = run["beta2_power"] = 1
+        if settings is not None:
+            run["optimizer"] = OPTIMIZERS[settings.optimizer]
+            run["lr"], run["momentum"], run["l2"] = settings.lr, settings.momentum, settings.l2
+            run["clip_value"] = settings.clip_value or np.inf
+            run["clips_norm"] = settings.clip_norm is not None
+            run["clip_norm"] = settings.clip_norm or 0
+        self._put("weight", network.parameters)
+
+    def _describe_layers(self) -> NDArray[Any]:
+        architecture = self.network.architecture
+        layers = np.zeros(len(self._matrices), LAYER)
+        layers["n_in"], layers["n_out"] = architecture.sizes[:-1], architecture.sizes[1:]
+        layers["vectors"] = -(-layers["n_out"] // LANES)
+        layers["activation"] = ACTIVATIONS[architecture.activation]
+        layers["activation"][-1] = ACTIVATIONS[architecture.output]
+        for layer, matrices in zip(layers, self._matrices, strict=True):
+            layer["stride"] = matrices["weight"].shape[1]
+            if "turned" in matrices:
+                layer["turned_stride"] = matrices["turned"].shape[1]
+            for name, matrix in matrices.items():
+                layer[f"{name}_at"] = _address(matrix)
+        return layers
+
+    def hold(self, blocks: Blocks, count: int) -> ImageSet:
+        """Hold images in the form that training wants. Raises DataError for what are none."""
+        return ImageSet(blocks, count)
+
+    def train(self, images: ImageSet, order: NDArray[np.int64] | None) -> Totals:
+        """Take a step per batch; return the sum of the costs and the hits, each before its step.
+
+        order: the images' numbers as they come; None takes one step with all, as they lie.
+        """
+        if self._batch is None:
+            raise ValueError("an engine without settings does not train")
+        run = self._begin(images)
+        if order is None:
+            slots = images.kept_slots(self.threads)
+        else:
+            run["order_at"] = _address(order)
+            slots = images.slots(2 * ROUND // TILE)
+        whole = order is None or self._batch == "all"
+        run["batch"] = len(images) if whole else self._batch
+        run["kept"], run["slots_at"] = order is None, slots.address
+        run_team(functions()["train"], run, self.threads)
+        for name, array in self._get("weight").items():
+            self.network.parameters[name][...] = array
+        return self._totals()
+
+    def measure(self, images: ImageSet, *, again: bool = False) -> Totals:
+        """Return the sum of the images' costs and the hits. again: the set is met every epoch."""
+        self._look(self._begin(images), images, keep=again)
+        return self._totals()
+
+    def probabilities(self, images: ImageSet) -> NDArray[np.float32]:
+        """Return the probabilities of all classes, (n, classes)."""
+        result = np.zeros((len(images), self.network.architecture.sizes[-1]), np.float32)
+        run = self._begin(images)
+        run["probabilities_at"] = _address(result)
+        self._look(run, images, keep=False)
+        return result
+
+    def _begin(self, images: ImageSet) -> NDArray[Any]:
+        run, count = self._run, len(images)
+        images.describe(run)
+        self._costs = aligned((2, -(-count // LANES) * LANES))
+        self._hits = np.zeros(count, np.uint8)
+        run["kept"] = run["order_at"] = run["probabilities_at"] = 0
+        run["costs_at"], run["margins_at"] = _addresses(self._costs)
+        run["hits_at"] = _address(self._hits)
+        return run
+
+    def _look(self, run: NDArray[Any], images: ImageSet, *, keep: bool) -> None:
+        slots = images.kept_slots(self.threads) if keep else images.slots(self.threads)
+        run["kept"], run["slots_at"] = keep, slots.address
+        run_team(functions()["measure"], run, self.threads)
+
+    def _totals(self) -> Totals:
+        result = np.zeros(2)
+        functions()["finish"](_address(self._run), _address(result))
+        return float(result[0]), int(result[1])
+
+    def norms(self, what: str) -> tuple[float, ...]:
+        """Return the norm of each layer's weights: what is `weight`, or of their `gradient`."""
+        result, norms = aligned((LANES,), np.float64), []
+        for matrices in self._matrices:
+            weights = matrices[what][:-1]
+            functions()["norm"](_address(weights), weights.size // LANES, _address(result))
+            norms.append(float(result[0]))
+        return tuple(norms)
+
+    def state(self) -> dict[str, Array]:
+        """Return copies of what the optimiser remembers, by name."""
+        powers = np.array([self._run["beta1_power"][0], self._run["beta2_power"][0]])
+        return {"powers": powers} | {
+            f"{moment}.{name}": array
+            for moment in self._moments()
+            for name, array in self._get(moment).items()
+        }
+
+    def restore(self, parameters: Mapping[str, Array], state: Mapping[str, Array]) -> None:
+        """Go on from parameters and a state.
+
+        Raises LookupError or ValueError where they do not fit, before anything is changed.
+        """
+        own = self.network.parameters
+        given = {"weight": {name: parameters[name] for name in own}}
+        for moment in self._moments():
+            given[moment] = {name: state[f"{moment}.{name}"] for name in own}
+        pairs = [(arrays[name], own[name]) for arrays in given.values() for name in own]
+        for array, wanted in [*pairs, (state["powers"], np.zeros(2))]:
+            if (array.shape, array.dtype) != (wanted.shape, wanted.dtype):
+                raise ValueError(f"an array is {array.dtype} of shape {array.shape}")
+        for name in own:
+            own[name][...] = parameters[name]
+        for what, arrays in given.items():
+            self._put(what, arrays)
+        self._run["beta1_power"], self._run["beta2_power"] = state["powers"]
+
+    def _moments(self) -> list[str]:
+        """Return the names of what the optimiser remembers of each parameter."""
+        return [moment for moment in ("first", "second") if moment in self._matrices[0]]
+
+    def _put(self, what: str, arrays: Mapping[str, Array]) -> None:
+        """Copy arrays of the network's shapes to the matrices that compiled code uses."""
+        for number, matrices in enumerate(self._matrices, start=1):
+            weight, bias = arrays[f"layer{number}.weight"], arrays[f"layer{number}.bias"]
+            matrix = matrices[what]
+            matrix[:-1, : len(bias)] = weight[ORDER] if number == 1 else weight
+            matrix[-1, : len(bias)] = bias
+            if what == "weight" and "turned" in matrices:
+                matrices["turned"][:, : len(weight)] = weight.T
+
+    def _get(self, what: str) -> dict[str, Array]:
+        """Return copies of them, by the parameters' names."""
+        arrays: dict[str, Array] = {}
+        for number, matrices in enumerate(self._matrices, start=1):
+            n_out = self.network.architecture.sizes[number]
+            weight = matrices[what][:-1, :n_out].copy()
+            if number == 1:
+                weight[ORDER] = matrices[what][:-1, :n_out]
+            arrays[f"layer{number}.weight"] = weight
+            arrays[f"layer{number}.bias"] = matrices[what][-1, :n_out].copy()
+        return arrays
+
+
+def _matrices(
+    n_in: int, n_out: int, rows: int, settings: VariantSettings | None, *, first: bool
+) -> dict[str, Array]:
+    """Make a layer's arrays. Rows are an odd number of cache lines apart.
+
+    A power of two would let the rows of a column compete for the same places in the cache.
+    """
+    stride = _stride(n_out)
+    shapes = {"weight": (n_in + 1, stride), "value": (rows, stride), "delta": (rows, stride)}
+    if settings is not None:
+        shapes["gradient"] = (n_in + 1, stride)
+        if settings.momentum or settings.optimizer == "adam":
+            shapes["first"] = (n_in + 1, stride)
+        if settings.optimizer == "adam":
+            shapes["second"] = (n_in + 1, stride)
+        if not first:
+            shapes["turned"] = (n_out, _stride(n_in))
+    return {name: aligned(shape) for name, shape in shapes.items()}
+
+
+def _stride(size: int) -> int:
+    return (-(-size // LANES) | 1) * LANES
+
+
+def _pieces(sizes: tuple[int, ...], threads: int) -> NDArray[Any]:
+    """Cut the weights into pieces, of the first layer by neurons too, each thread's together.
+
+    A thread that has a panel of the first layer's neurons on the way forward has their weights.
+    """
+    pieces = []
+    for number, (n_in, n_out) in enumerate(pairwise(sizes)):
+        vectors = -(-n_out // LANES)
+        panels = -(-vectors // PANEL)
+        most = PIECE_ROWS if number == 0 else PIECE_ROWS // 2
+        rows = [(k, min(k + most, n_in)) for k in range(0, n_in, most)] + [(n_in, n_in + 1)]
+        for panel in range(panels):
+            first = vectors * panel // panels
+            width = vectors * (panel + 1) // panels - first
+            for place, (start, stop) in enumerate(rows):
+                share = panel / panels if panels > 1 else place / len(rows)
+                pieces.append((int(share * threads), number, start, stop, first, width))
+    return np.array([piece[1:] for piece in sorted(pieces, key=lambda piece: piece[0])], PIECE)
+
+
+def _address(array: Array) -> int:
+    return array.ctypes.data
+
+
+def _addresses(array: Array) -> NDArray[np.int64]:
+    """Return the addresses of an array's rows."""
+    return _address(array) + array.strides[0] * np.arange(len(array))

@@ -1,0 +1,267 @@
+"""An epoch of training, and a look at a set of images: one call per thread, and what it takes."""
+
+import math
+
+import numpy as np
+from numba import njit
+
+from pipeline.nn.compiled.kernels import apply, squares
+from pipeline.nn.compiled.records import (
+    BETA1,
+    BETA2,
+    CHAIN_STRIDE,
+    CHUNK,
+    LANES,
+    PANEL,
+    ROOM_BYTES,
+    ROUND,
+    TILE,
+)
+from pipeline.nn.compiled.step import SLOT_BYTES, compiled, layer_of, run_of, slot_of
+from pipeline.nn.compiled.team import meet, take
+from pipeline.nn.compiled.vectors import bytes_at, call, doubles, floats, integers, words_at
+
+f32 = np.float32
+_LOG = 2  # its number in `kernels.FUNCTIONS`
+_call3, _call4, _call6, _call7, _call8 = call(3), call(4), call(6), call(7), call(8)
+
+
+@njit(error_model="numpy")
+def _round(run, first):
+    """Return the images of the round that begins with one: of one batch, at most ROUND."""
+    return min(min((first // run.batch + 1) * run.batch, run.count) - first, ROUND)
+
+
+@njit(error_model="numpy")
+def _tiles(images):
+    return (images + TILE - 1) // TILE
+
+
+@njit(error_model="numpy")
+def _through(run_at, slot, place, start, images, batch, number, back):
+    """Take a chunk of a tile's images from the first product to their costs, or back too.
+
+    slot: the tile's. place: its first row in the layers' values. number: its first image's place
+    among the costs. start: the chunk's first image in the tile.
+    """
+    labels = slot_of(slot).labels_at + start
+    _call7(
+        run_of(run_at).rows_at, run_at, labels, place + start, min(CHUNK, images - start), batch,
+        number + start, back,
+    )  # fmt: skip
+
+
+@njit(error_model="numpy")
+def _whole(run_at, slot, place, images, chains, batch, number, back):
+    """Take a tile's images through the whole network."""
+    run = run_of(run_at)
+    layer = layer_of(run.layers_at)
+    out = layer.value_at + 4 * place * layer.stride
+    for panel in range((layer.vectors + PANEL - 1) // PANEL):
+        _call6(run.first_layer_at, run_at, slot, images, out, chains, panel)
+    for start in range(0, images, CHUNK):
+        _through(run_at, slot, place, start, images, batch, number, back)
+
+
+@compiled(3)
+def train(team, thread, run_at):
+    """Take a step for each batch, together with the other threads.
+
+    A step is a round, or several where a batch is large. A round takes every image through the
+    network and back, a tile at a time; where tiles are fewer than threads, these share the first
+    layer by its neurons, then the rest by images. Then come the weights' gradients, at the end of a
+    step with their change; beside them the next round's images are made ready.
+    """
+    run = run_of(run_at)
+    threads, pieces = run.threads, run.pieces
+    layer = layer_of(run.layers_at)
+    panels = (layer.vectors + PANEL - 1) // PANEL
+    chains = run.chains_at + 4 * thread * TILE * CHAIN_STRIDE
+    room = run.room_at + thread * ROOM_BYTES
+    half = first = 0
+    ahead = 0 if run.kept else _tiles(_round(run, 0))
+    piece = take(team, thread, threads, ahead)
+    while piece >= 0:
+        start = piece * TILE
+        many = min(TILE, _round(run, 0) - start)
+        _call4(run.fill_at, run_at, run.slots_at + piece * SLOT_BYTES, start, many)
+        piece = take(team, thread, threads, ahead)
+    if not meet(team, threads):
+        return
+    while first < run.count:
+        images = _round(run, first)
+        begin = first // run.batch * run.batch
+        size = min(run.batch, run.count - begin)
+        ends = np.int64(first + images == begin + size)
+        slot = run.slots_at + SLOT_BYTES * (first // TILE if run.kept else half * (ROUND // TILE))
+        if thread == 0 and ends:
+            run.beta1_power *= BETA1
+            run.beta2_power *= BETA2
+        tiles = _tiles(images)
+
+        if tiles >= threads:
+            piece = take(team, thread, threads, tiles)
+            while piece >= 0:
+                place = piece * TILE
+                _whole(
+                    run_at, slot + piece * SLOT_BYTES, place, min(TILE, images - place), chains,
+                    size, first + place, 1,
+                )  # fmt: skip
+                piece = take(team, thread, threads, tiles)
+        else:
+            piece = take(team, thread, threads, panels * tiles)
+            while piece >= 0:
+                panel, tile = piece // tiles, piece % tiles
+                out = layer.value_at + 4 * tile * TILE * layer.stride
+                many = min(TILE, images - tile * TILE)
+                tile_at = slot + tile * SLOT_BYTES
+                _call6(run.first_layer_at, run_at, tile_at, many, out, chains, panel)
+                piece = take(team, thread, threads, panels * tiles)
+            if not meet(team, threads):
+                return
+            chunks = (images + CHUNK - 1) // CHUNK
+            piece = take(team, thread, threads, chunks)
+            while piece >= 0:
+                start = piece * CHUNK
+                place = start // TILE * TILE
+                _through(
+                    run_at, slot + place // TILE * SLOT_BYTES, place, start - place,
+                    min(TILE, images - place), size, first + place, 1,
+                )  # fmt: skip
+                piece = take(team, thread, threads, chunks)
+        if not meet(team, threads):
+            return
+
+        after, half = first + images, 1 - half
+        coming = _round(run, after) if after < run.count else 0
+        ahead = 0 if run.kept else _tiles(coming)
+        next_slot = run.slots_at + SLOT_BYTES * half * (ROUND // TILE)
+        keep = size > TILE or run.clips_norm or after == run.count
+        piece = take(team, thread, threads, ahead + pieces)
+        while piece >= 0:
+            if piece < ahead:
+                start = piece * TILE
+                many = min(TILE, coming - start)
+                _call4(run.fill_at, run_at, next_slot + piece * SLOT_BYTES, after + start, many)
+            else:
+                again = first - begin
+                _call8(
+                    run.weights_at, run_at, piece - ahead, slot, images, again, ends,
+                    np.int64(keep), room,
+                )  # fmt: skip
+            piece = take(team, thread, threads, ahead + pieces)
+        if not meet(team, threads):
+            return
+
+        if ends and run.clips_norm:
+            piece = take(team, thread, threads, run.layers)
+            while piece >= 0:
+                _call3(run.squared_at, run_at, piece, room)
+                piece = take(team, thread, threads, run.layers)
+            if not meet(team, threads):
+                return
+            total = 0.0
+            for number in range(run.layers):
+                total += doubles(run.squares_at)[number]
+            size_of = math.sqrt(total)
+            factor = f32(run.clip_norm / size_of) if size_of > run.clip_norm else f32(1)
+            floats(room)[0] = factor
+            piece = take(team, thread, threads, pieces)
+            while piece >= 0:
+                _call3(run.scaled_at, run_at, piece, room)
+                piece = take(team, thread, threads, pieces)
+            if not meet(team, threads):
+                return
+        first = after
+
+
+@compiled(3)
+def measure(team, thread, run_at):
+    """Take all images to their costs, hits and probabilities, together with the other threads."""
+    run = run_of(run_at)
+    chains = run.chains_at + 4 * thread * TILE * CHAIN_STRIDE
+    tile = take(team, thread, run.threads, _tiles(run.count))
+    while tile >= 0:
+        first = tile * TILE
+        images = min(TILE, run.count - first)
+        slot = run.slots_at + SLOT_BYTES * (tile if run.kept else thread)
+        if run.kept == 0:
+            _call4(run.fill_at, run_at, slot, first, images)
+        _whole(run_at, slot, thread * TILE, images, chains, 1, first, 0)
+        tile = take(team, thread, run.threads, _tiles(run.count))
+
+
+@compiled(3)
+def keep(team, thread, run_at):
+    """Make all tiles' lists or inputs, together with the other threads."""
+    run = run_of(run_at)
+    tile = take(team, thread, run.threads, _tiles(run.count))
+    while tile >= 0:
+        first = tile * TILE
+        slot = run.slots_at + tile * SLOT_BYTES
+        _call4(run.fill_at, run_at, slot, first, min(TILE, run.count - first))
+        tile = take(team, thread, run.threads, _tiles(run.count))
+
+
+@compiled(2)
+def finish(run_at, result):
+    """Write the sum of the costs, one after another in float64, and the number of hits."""
+    run = run_of(run_at)
+    costs, margins, hits = floats(run.costs_at), floats(run.margins_at), bytes_at(run.hits_at)
+    logarithms = run.loss == 1
+    if logarithms:
+        apply(_LOG, run.costs_at, f32(0), run.costs_at, (run.count + LANES - 1) // LANES)
+    cost, right = 0.0, 0
+    for number in range(run.count):
+        cost += costs[number] - margins[number] if logarithms else costs[number]
+        right += hits[number]
+    doubles(result)[0] = cost
+    doubles(result)[1] = right
+
+
+@compiled(3)
+def norm(matrix, vectors, result):
+    """Write the Euclidean norm of a matrix's vectors; result: room for LANES numbers, float64."""
+    squares(vectors, matrix, f32(np.inf), result)
+    sums, total = doubles(result), 0.0
+    for lane in range(LANES):
+        total += sums[lane]
+    sums[0] = math.sqrt(total)
+
+
+@compiled(7)
+def pack(inputs_at, count, levels_at, table_at, keys_at, found_at, entries_at):
+    """Write images' inputs as levels, patch by patch: numbers of a table of at most 256 values.
+
+    keys_at: a hash table (1024, 2) of bits of values and their levels + 1, 0 where it is free.
+    found_at: how many values there are; 257 stands for more than 256. entries_at: for each image,
+    its groups of pixels that are not all 0.
+    """
+    keys, found = integers(keys_at), integers(found_at)
+    for m in range(count):
+        bits = words_at(inputs_at + 4 * 784 * m)
+        levels, groups = bytes_at(levels_at + 784 * m), 0
+        some = False
+        for k in range(784):
+            patch, row, column = k // 4, k // 2 % 2, k % 2  # as in records.ORDER
+            key = np.int64(bits[(2 * (patch // 14) + row) * 28 + 2 * (patch % 14) + column])
+            key = np.int64(0) if key == 0x80000000 else key  # -0 is 0
+            some = some or key != 0
+            if k % 4 == 3:
+                groups += some
+                some = False
+            place = (key ^ (key >> 11)) * 2654435761 >> 16 & 1023
+            while keys[2 * place + 1] != 0 and keys[2 * place] != key:
+                place = (place + 1) & 1023
+            if keys[2 * place + 1] == 0:
+                if found[0] >= 256:
+                    found[0] = 257
+                    return
+                words_at(table_at)[found[0]] = np.uint32(key)
+                found[0] += 1
+                keys[2 * place], keys[2 * place + 1] = key, found[0]
+            levels[k] = np.uint8(keys[2 * place + 1] - 1)
+        integers(entries_at)[m] = groups
+
+
+COMPILED = (train, measure, keep, finish, norm, pack)

@@ -1,0 +1,270 @@
+"""The innermost loops: chains of fused multiply-adds, and what is done number by number.
+
+A product's output is a chain, s = fma(a, b, s) from s = 0; each lane of a vector is one output.
+How many chains stand side by side changes the speed and no bit: see `docs/arithmetic.md`.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils
+
+from pipeline.nn.compiled.functions import exp, log, sigmoid, tanh
+from pipeline.nn.compiled.records import BETA1, BETA2, EPSILON, GROUP, LANES, PANEL
+from pipeline.nn.compiled.vectors import (
+    BYTE,
+    DOUBLE,
+    FLOAT,
+    INT,
+    LONG,
+    Emitter,
+    Vector,
+    kernel,
+)
+
+
+def _pieces(count: int, most: int) -> list[range]:
+    return [range(start, min(start + most, count)) for start in range(0, count, most)]
+
+
+ROWS = (8, 8, 8, 4)
+"""Rows of A that `dense` takes at a time, for 1 to PANEL vectors: chains enough to hide latency."""
+
+
+def _dense(to: Emitter, rows: int, vectors: int, *arguments: Any) -> None:
+    a, a_row, a_k, b, b_k, c, c_row, count, add = arguments
+    for some in _pieces(rows, rows if to.wide else 4):
+        for columns in _pieces(vectors, vectors if to.wide else 1):
+            chains = {(row, j): to.variable() for row in some for j in columns}
+            with to.loop(count) as k:
+                row_of_b = to.at(b, to.builder.mul(k, b_k))
+                values = {j: to.load(row_of_b, j) for j in columns}
+                for row in some:
+                    index = to.builder.add(to.builder.mul(k, a_k), to.times(a_row, row))
+                    x = to.spread(to.number(to.at(a, index), FLOAT, 4))
+                    for j in columns:
+                        chain = chains[row, j]
+                        chain.set(x.fma(values[j], chain.get()))
+            for (row, j), chain in chains.items():
+                to.add_to(to.at(c, to.times(c_row, row)), j, chain.get(), add)
+
+
+@kernel("iiiiiiiiii")
+def dense(to: Emitter, vectors: Any, *arguments: Any) -> None:
+    """C = [C +] A B over k ascending, for ROWS[vectors - 1] rows of A.
+
+    (vectors, a, a_row, a_k, b, b_k, c, c_row, count, add): A's element (row, k) lies at
+    a + row * a_row + k * a_k; B (count, vectors), C (rows, vectors).
+    """
+    to.choose(vectors, PANEL, lambda n: _dense(to, ROWS[n - 1], n, *arguments))
+
+
+@kernel("iiiiiiiiii")
+def dense_row(to: Emitter, vectors: Any, *arguments: Any) -> None:
+    """Do the same for a single row of A."""
+    to.choose(vectors, PANEL, lambda n: _dense(to, 1, n, *arguments))
+
+
+def _entry(to: Emitter, rows: Any, words: Any, table: Any, index: Any) -> tuple[Any, list[Vector]]:
+    """Return the image's row and the inputs of an entry of a group's list."""
+    row = to.builder.zext(to.number(to.at(rows, index, 1), BYTE, 1), LONG)
+    word = to.builder.zext(to.number(to.at(words, index), INT, 4), LONG)
+    inputs = []
+    for pixel in range(GROUP):
+        level = to.builder.and_(
+            to.builder.lshr(word, ir.Constant(LONG, 8 * pixel)), ir.Constant(LONG, 255)
+        )
+        inputs.append(to.spread(to.number(to.at(table, level), FLOAT, 4)))
+    return row, inputs
+
+
+@kernel("iiiiiiiii")
+def group_forward(
+    to: Emitter, vectors: Any, rows: Any, words: Any, count: Any, table: Any, w: Any, w_row: Any,
+    s: Any, s_row: Any,
+) -> None:  # fmt: skip
+    """Let the chains S of the images on a group's list go on over its pixels, ascending.
+
+    w: the weights of the group's first pixel.
+    """
+
+    def emit(width: int) -> None:
+        for columns in _pieces(width, width if to.wide else 2):
+            weights = {
+                (pixel, j): to.load(to.at(w, to.times(w_row, pixel)), j)
+                for pixel in range(GROUP)
+                for j in columns
+            }
+            with to.loop(count) as index:
+                row, inputs = _entry(to, rows, words, table, index)
+                sums = to.at(s, to.builder.mul(row, s_row))
+                chains = {j: to.load(sums, j) for j in columns}
+                for pixel in range(GROUP):
+                    for j in columns:
+                        chains[j] = inputs[pixel].fma(weights[pixel, j], chains[j])
+                for j in columns:
+                    to.store(chains[j], sums, j)
+
+    to.choose(vectors, PANEL, emit)
+
+
+@kernel("iiiiiiiiii")
+def group_backward(
+    to: Emitter, vectors: Any, rows: Any, words: Any, count: Any, table: Any, d: Any, d_row: Any,
+    g: Any, g_row: Any, add: Any,
+) -> None:  # fmt: skip
+    """G = [G +] the chain of input times delta over the images on a group's list, ascending.
+
+    g: the gradient of the weights of the group's first pixel.
+    """
+
+    def emit(width: int) -> None:
+        for columns in _pieces(width, width if to.wide else 1):
+            chains = {(pixel, j): to.variable() for pixel in range(GROUP) for j in columns}
+            with to.loop(count) as index:
+                row, inputs = _entry(to, rows, words, table, index)
+                deltas = to.at(d, to.builder.mul(row, d_row))
+                for j in columns:
+                    value = to.load(deltas, j)
+                    for pixel in range(GROUP):
+                        chain = chains[pixel, j]
+                        chain.set(inputs[pixel].fma(value, chain.get()))
+            for (pixel, j), chain in chains.items():
+                to.add_to(to.at(g, to.times(g_row, pixel)), j, chain.get(), add)
+
+    to.choose(vectors, PANEL, emit)
+
+
+@kernel("iiiiiii")
+def end_block(
+    to: Emitter, vectors: Any, s: Any, s_row: Any, t: Any, t_row: Any, count: Any, add: Any
+) -> None:
+    """T = [T +] S and S = 0 for `count` rows: a block's chains are at their end."""
+
+    def emit(width: int) -> None:
+        with to.loop(count) as row:
+            sums, totals = (
+                to.at(s, to.builder.mul(row, s_row)),
+                to.at(t, to.builder.mul(row, t_row)),
+            )
+            for j in range(width):
+                chain = to.load(sums, j)
+                to.add_to(totals, j, chain, add)
+                to.store(chain.of(0.0), sums, j)
+
+    to.choose(vectors, PANEL, emit)
+
+
+@kernel("iiiiii")
+def activate(
+    to: Emitter, kind: Any, values: Any, stride: Any, bias: Any, rows: Any, vectors: Any
+) -> None:
+    """Add the bias to pre-activations (rows, stride); put their activations in their place."""
+    functions = (lambda x: x.where(">", 0.0, x, 0.0), sigmoid, tanh, lambda x: x)
+
+    def emit(number: int) -> None:
+        with to.matrix(rows, stride, vectors) as (index, column):
+            address = to.at(values, index)
+            pre_activation = to.load(address) + to.load(to.at(bias, column))
+            to.store(functions[number - 1](pre_activation), address)
+
+    to.choose(kind, len(functions), emit)
+
+
+@kernel("iiiiii")
+def backtrack(
+    to: Emitter, kind: Any, values: Any, deltas: Any, stride: Any, rows: Any, vectors: Any
+) -> None:
+    """Turn gradients in activations into gradients in pre-activations, in place."""
+    slopes = (
+        lambda y, d: y.where(">", 0.0, d, 0.0),
+        lambda y, d: d * y * (1.0 - y),
+        lambda y, d: d * (1.0 - y * y),
+    )
+
+    def emit(number: int) -> None:
+        with to.matrix(rows, stride, vectors) as (index, _):
+            y, d = to.load(to.at(values, index)), to.load(to.at(deltas, index))
+            to.store(slopes[number - 1](y, d), to.at(deltas, index))
+
+    to.choose(kind, len(slopes), emit)
+
+
+@kernel("iifii")
+def apply(to: Emitter, function: Any, x: Any, shift: Any, y: Any, vectors: Any) -> None:
+    """Y = f(X - shift), where f is the function of that number, from 1, in FUNCTIONS."""
+
+    def emit(number: int) -> None:
+        with to.loop(vectors) as vector:
+            offset = to.times(vector, LANES)
+            value = to.load(to.at(x, offset)) - to.spread(shift)
+            to.store(FUNCTIONS[number - 1](value), to.at(y, offset))
+
+    to.choose(function, len(FUNCTIONS), emit)
+
+
+FUNCTIONS = (exp, log, tanh, sigmoid)
+
+
+def _clipped(gradient: Vector, limit: Vector) -> Vector:
+    gradient = gradient.where(">", limit, limit, gradient)
+    return gradient.where("<", 0.0 - limit, 0.0 - limit, gradient)
+
+
+@kernel("iiiifffff")
+def sgd(
+    to: Emitter, vectors: Any, w: Any, g: Any, v: Any, lr: Any, momentum: Any, l2: Any,
+    limit: Any, factor: Any,
+) -> None:  # fmt: skip
+    """V = momentum V + (factor clipped G + l2 W); W = W - lr V. v: 0 where there is no momentum."""
+    rate, share, pull = to.spread(lr), to.spread(momentum), to.spread(l2)
+    most, scale = to.spread(limit), to.spread(factor)
+
+    def emit(number: int) -> None:
+        with to.loop(vectors) as vector:
+            offset = to.times(vector, LANES)
+            weight = to.load(to.at(w, offset))
+            change = _clipped(to.load(to.at(g, offset)), most) * scale + pull * weight
+            if number == 2:
+                change = share * to.load(to.at(v, offset)) + change
+                to.store(change, to.at(v, offset))
+            to.store(weight - rate * change, to.at(w, offset))
+
+    has_velocity = to.builder.icmp_signed("!=", v, ir.Constant(LONG, 0))
+    kind = to.builder.select(has_velocity, ir.Constant(LONG, 2), ir.Constant(LONG, 1))
+    to.choose(kind, 2, emit)
+
+
+@kernel("iiiiifffff")
+def adam(
+    to: Emitter, vectors: Any, w: Any, g: Any, v: Any, s: Any, rate: Any, scale: Any, l2: Any,
+    limit: Any, factor: Any,
+) -> None:  # fmt: skip
+    """Take Adam's step with running means V and S. rate: lr / (1 - beta1^t); scale: 1 - beta2^t."""
+    step, correction, pull = to.spread(rate), to.spread(scale), to.spread(l2)
+    most, share = to.spread(limit), to.spread(factor)
+    with to.loop(vectors) as vector:
+        offset = to.times(vector, LANES)
+        weight = to.load(to.at(w, offset))
+        pulled = _clipped(to.load(to.at(g, offset)), most) * share + pull * weight
+        mean = to.load(to.at(v, offset)) * BETA1 + pulled * (1 - BETA1)
+        square = to.load(to.at(s, offset)) * BETA2 + pulled * pulled * (1 - BETA2)
+        size = (square / correction).call("sqrt") + EPSILON
+        to.store(mean, to.at(v, offset))
+        to.store(square, to.at(s, offset))
+        to.store(weight - step * mean / size, to.at(w, offset))
+
+
+@kernel("iifi")
+def squares(to: Emitter, vectors: Any, x: Any, limit: Any, sums: Any) -> None:
+    """Write the sums of the squares of X, clipped, in float64: one chain per lane."""
+    kind = ir.VectorType(DOUBLE, LANES)
+    total = cgutils.alloca_once_value(to.builder, ir.Constant(kind, [0.0] * LANES))
+    most = to.spread(limit)
+    with to.loop(vectors) as vector:
+        value = _clipped(to.load(to.at(x, to.times(vector, LANES))), most)
+        wide = to.builder.fpext(value.value, kind)
+        square = to.builder.fmul(wide, wide)
+        to.builder.store(to.builder.fadd(to.builder.load(total), square), total)
+    pointer = to.builder.inttoptr(sums, kind.as_pointer())
+    to.builder.store(to.builder.load(total), pointer, align=8)

@@ -1,0 +1,252 @@
+"""LLVM instructions for what Numba's Python lacks: vectors, fused multiply-adds, addresses.
+
+A kernel is a Python function that says, once, what instructions to emit; compiled code calls it by
+name. Addresses and counts are integers; strides are in floats. Nothing checks bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from llvmlite import ir
+from numba import from_dtype, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from pipeline.nn.compiled.records import LANES
+
+FLOAT, DOUBLE, BYTE, INT, LONG = (
+    ir.FloatType(), ir.DoubleType(), ir.IntType(8), ir.IntType(32), ir.IntType(64),
+)  # fmt: skip
+VECTOR = ir.VectorType(FLOAT, LANES)
+_INTS = ir.VectorType(INT, LANES)
+_KINDS = {"i": types.intp, "f": types.float32}
+
+
+class Vector:
+    """16 floats in a register, with the arithmetic of IEEE 754: each operation rounds once."""
+
+    def __init__(self, builder: Any, value: Any) -> None:
+        self.builder, self.value = builder, value
+
+    def of(self, number: float | Vector) -> Vector:
+        """Return a number in all lanes."""
+        if isinstance(number, Vector):
+            return number
+        return Vector(self.builder, ir.Constant(VECTOR, [float(number)] * LANES))
+
+    def _with(self, operation: str, other: float | Vector) -> Vector:
+        value = getattr(self.builder, operation)(self.value, self.of(other).value)
+        return Vector(self.builder, value)
+
+    def __add__(self, other: float | Vector) -> Vector:
+        return self._with("fadd", other)
+
+    def __sub__(self, other: float | Vector) -> Vector:
+        return self._with("fsub", other)
+
+    def __mul__(self, other: float | Vector) -> Vector:
+        return self._with("fmul", other)
+
+    def __truediv__(self, other: float | Vector) -> Vector:
+        return self._with("fdiv", other)
+
+    def __rsub__(self, other: float) -> Vector:
+        return self.of(other) - self
+
+    def __rtruediv__(self, other: float) -> Vector:
+        return self.of(other) / self
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def fma(self, factor: float | Vector, addend: float | Vector) -> Vector:
+        """Return self * factor + addend, rounded once."""
+        return self.call("fma", self.of(factor), self.of(addend))
+
+    def call(self, name: str, *others: Vector) -> Vector:
+        """Return what an intrinsic of LLVM gives: fma, sqrt, fabs."""
+        values = [self.value, *(other.value for other in others)]
+        kind = ir.FunctionType(VECTOR, [VECTOR] * len(values))
+        name = f"llvm.{name}.v{LANES}f32"
+        function = cgutils.get_or_insert_function(self.builder.module, kind, name)
+        return Vector(self.builder, self.builder.call(function, values))
+
+    def where(self, sign: str, other: float | Vector, yes: float | Vector, no: Any) -> Vector:
+        """Return `yes` where self < (or >) other, else `no`, also where either is NaN."""
+        flags = self.builder.fcmp_ordered(sign, self.value, self.of(other).value)
+        value = self.builder.select(flags, self.of(yes).value, self.of(no).value)
+        return Vector(self.builder, value)
+
+    def bits(self) -> Any:
+        """Return the lanes' bits, for integer instructions."""
+        return self.builder.bitcast(self.value, _INTS)
+
+    def of_bits(self, bits: Any) -> Vector:
+        """Return the vector that has these bits."""
+        return Vector(self.builder, self.builder.bitcast(bits, VECTOR))
+
+    def to_float(self, ints: Any) -> Vector:
+        """Return whole numbers as floats."""
+        return Vector(self.builder, self.builder.sitofp(ints, VECTOR))
+
+
+def ints(number: int) -> Any:
+    """Return a whole number in all lanes."""
+    return ir.Constant(_INTS, [number] * LANES)
+
+
+class Emitter:
+    """Emits a kernel's instructions. wide: whether the processor has AVX-512's 32 registers."""
+
+    def __init__(self, builder: Any, *, wide: bool) -> None:
+        self.builder = builder
+        self.wide = wide
+
+    def at(self, base: Any, index: Any, step: int = 4) -> Any:
+        """Return the address of an element of `step` bytes."""
+        index = ir.Constant(LONG, index) if isinstance(index, int) else index
+        return self.builder.add(base, self.builder.mul(index, ir.Constant(LONG, step)))
+
+    def times(self, stride: Any, number: int) -> Any:
+        """Return a multiple of a stride."""
+        return self.builder.mul(stride, ir.Constant(LONG, number))
+
+    def load(self, address: Any, lane: int = 0) -> Vector:
+        """Load the vector `lane` vectors after an address."""
+        pointer = self.builder.inttoptr(self.at(address, lane * LANES), VECTOR.as_pointer())
+        return Vector(self.builder, self.builder.load(pointer, align=4))
+
+    def store(self, vector: Vector, address: Any, lane: int = 0) -> None:
+        """Store it likewise."""
+        pointer = self.builder.inttoptr(self.at(address, lane * LANES), VECTOR.as_pointer())
+        self.builder.store(vector.value, pointer, align=4)
+
+    def number(self, address: Any, kind: Any, align: int) -> Any:
+        """Load a single number."""
+        return self.builder.load(self.builder.inttoptr(address, kind.as_pointer()), align=align)
+
+    def spread(self, scalar: Any) -> Vector:
+        """Return a float in all lanes."""
+        undefined, lanes = ir.Constant(VECTOR, ir.Undefined), [0] * LANES
+        one = self.builder.insert_element(undefined, scalar, ir.Constant(INT, 0))
+        mask = ir.Constant(ir.VectorType(INT, LANES), lanes)
+        return Vector(self.builder, self.builder.shuffle_vector(one, undefined, mask))
+
+    def variable(self, value: float = 0.0) -> Variable:
+        """Return a vector that loops change, at first with a number in all lanes."""
+        start = ir.Constant(VECTOR, [value] * LANES)
+        return Variable(self.builder, cgutils.alloca_once_value(self.builder, start))
+
+    @contextmanager
+    def loop(self, count: Any) -> Iterator[Any]:
+        """Emit what stands inside once per number from 0 to count - 1."""
+        with cgutils.for_range(self.builder, count) as loop:
+            yield loop.index
+
+    @contextmanager
+    def matrix(self, rows: Any, stride: Any, vectors: Any) -> Iterator[tuple[Any, Any]]:
+        """Emit what stands inside once per vector of a matrix, given its index and column."""
+        with self.loop(rows) as row, self.loop(vectors) as vector:
+            column = self.times(vector, LANES)
+            yield self.builder.add(self.builder.mul(row, stride), column), column
+
+    def add_to(self, address: Any, lane: int, chain: Vector, add: Any) -> None:
+        """Store an ended chain, added to what lies there where `add` is not 0, else to 0.
+
+        So no result is -0, and whether a chain began with a product of 0 cannot be seen.
+        """
+        flag = self.builder.icmp_signed("!=", add, ir.Constant(LONG, 0))
+        before = self.load(address, lane)
+        kept = self.builder.select(flag, before.value, before.of(0.0).value)
+        self.store(Vector(self.builder, kept) + chain, address, lane)
+
+    def choose(self, number: Any, most: int, emit: Callable[[int], None]) -> None:
+        """Emit a version for each number from 1 to `most`; the one of `number` runs."""
+        builder = self.builder
+        done = builder.append_basic_block()
+        switch = builder.switch(number, done)
+        for case in range(1, most + 1):
+            block = builder.append_basic_block()
+            switch.add_case(ir.Constant(LONG, case), block)
+            builder.position_at_end(block)
+            emit(case)
+            builder.branch(done)
+        builder.position_at_end(done)
+
+
+class Variable:
+    """A vector that loops change."""
+
+    def __init__(self, builder: Any, place: Any) -> None:
+        self.builder, self.place = builder, place
+
+    def get(self) -> Vector:
+        """Return its value now."""
+        return Vector(self.builder, self.builder.load(self.place))
+
+    def set(self, vector: Vector) -> None:
+        """Give it another value."""
+        self.builder.store(vector.value, self.place)
+
+
+def kernel(signature: str) -> Callable[[Callable[..., None]], Any]:
+    """Turn an emitting function into a kernel. signature: i or f for each argument."""
+
+    def decorate(body: Callable[..., None]) -> Any:
+        def typed(*_: Any) -> Any:
+            def code(context: Any, builder: Any, _signature: Any, arguments: Sequence[Any]) -> Any:
+                features = context.codegen().magic_tuple()[2]
+                body(Emitter(builder, wide="+avx512f" in features), *arguments)
+                return context.get_dummy_value()
+
+            return types.void(*(_KINDS[letter] for letter in signature)), code
+
+        return _named_arguments(typed, len(signature), body.__name__)
+
+    return decorate
+
+
+def call(count: int) -> Any:
+    """Make `call(address, ...)`: it calls what was compiled on its own, with `count` integers."""
+
+    def typed(*_: Any) -> Any:
+        def code(context: Any, builder: Any, _signature: Any, arguments: Sequence[Any]) -> Any:
+            kind = ir.FunctionType(ir.VoidType(), [LONG] * count)
+            builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * (count + 1)), code
+
+    return _named_arguments(typed, count + 1, "call")
+
+
+def _named_arguments(typed: Callable[..., Any], count: int, name: str) -> Any:
+    """Make an intrinsic of a function of any arguments: Numba asks for named ones."""
+    names = ", ".join(f"a{number}" for number in range(count))
+    scope: dict[str, Any] = {"typed": typed}
+    exec(f"def {name}(typing, {names}):\n    return typed({names})", scope)  # noqa: S102
+    return intrinsic(scope[name])
+
+
+def _pointer(kind: Any) -> Any:
+    @intrinsic
+    def pointer(typing: Any, address: Any) -> Any:  # noqa: ARG001  # Numba's interface
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+        return kind(types.intp), code
+
+    return pointer
+
+
+floats, doubles = _pointer(types.CPointer(types.float32)), _pointer(types.CPointer(types.float64))
+bytes_at, words_at = _pointer(types.CPointer(types.uint8)), _pointer(types.CPointer(types.uint32))
+integers = _pointer(types.CPointer(types.int64))
+"""An address as something to index: p[i] reads and writes."""
+
+
+def record(dtype: Any) -> Any:
+    """Make a function that turns an address into a record with the fields of `dtype`."""
+    return _pointer(from_dtype(dtype))

@@ -1,0 +1,1 @@
+"""Training on an NVIDIA GPU: the definition's own formulas, on CuPy's arrays. Slow and simple."""

@@ -1,0 +1,64 @@
+"""The same bytes on every processor: digests that any machine's training must come to."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT
+from tests.nn.digests import digest
+
+DIGESTS = {
+    "full_batch": "700311b09bd9720b",
+    "small_batch": "a0b45175b4183006",
+    "one_hidden": "457ecc68e6a418dd",
+    "mini_batch": "04340bc0e7aaa293",
+    "tiny": "5b0998f329a19362",
+    "two_hidden": "b307db2f4c6eaa9c",
+}
+SSE = "+sse,+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16"
+AVX2 = f"{SSE},+avx,+avx2,+fma,+bmi,+bmi2,+f16c,+lzcnt,+movbe"
+AVX512 = f"{AVX2},+avx512f,+avx512bw,+avx512cd,+avx512dq,+avx512vl"
+
+
+@pytest.fixture(scope="module")
+def few(digits):
+    """1,200 digits to train on and 200 to validate on."""
+    rows = np.random.default_rng(0).permutation(5000)[:1400]
+    return digits.images[rows].reshape(-1, 784), digits.labels[rows]
+
+
+@pytest.mark.parametrize("variant", DIGESTS)
+def test_training_comes_to_the_same_bytes_on_every_machine_and_number_of_threads(variant, few):
+    assert {digest(variant, *few, threads) for threads in (1, 2, 3, 8)} == {DIGESTS[variant]}
+
+
+def has(features):
+    """Whether this processor has what code for another one uses."""
+    try:
+        own = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return False
+    names = {name.strip("+").replace(".", "_") for name in features.split(",")}
+    return names - {"sse3", "cx16", "lzcnt", "sse"} <= own
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "features"),
+    [("haswell", AVX2), ("skylake-avx512", AVX512), ("znver4", AVX512), ("nehalem", SSE)],
+)
+def test_code_made_for_another_processor_gives_the_same_bytes(name, features, few, tmp_path):
+    if not has(features):
+        pytest.skip(f"this processor cannot run code for {name}")
+    np.savez(tmp_path / "digits.npz", images=few[0], labels=few[1])
+    environment = {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}
+    answer = subprocess.run(
+        [sys.executable, "-m", "tests.nn.digests", tmp_path / "digits.npz", "2"],
+        cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(answer.stdout) == DIGESTS

@@ -1,0 +1,153 @@
+"""Where compiled code is kept, and who may find it there."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.nn.compiled import code
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def made():
+    """What compiling gives, from the file that the other tests use."""
+    code.functions()
+    (path,) = [file for file in code._folder().glob("*.json") if code._key() in file.name]
+    return code._read(path)
+
+
+@pytest.fixture
+def compile_here(tmp_path, monkeypatch, made):
+    """A function that finds the code below tmp_path or makes it, and says which it did."""
+    monkeypatch.setattr(code, "user_cache_path", lambda name: tmp_path / "cache" / name)
+    compiled = []
+    monkeypatch.setattr(code, "_make", lambda: compiled.append(1) or made)
+
+    def compile_here():
+        compiled.clear()
+        assert "train" in code.functions.__wrapped__()
+        return "made" if compiled else "found"
+
+    return compile_here
+
+
+def files(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_code_is_made_once_and_found_afterwards(compile_here, tmp_path, capfd):
+    assert [compile_here() for _ in range(3)] == ["made", "found", "found"]
+    assert len(files(tmp_path)) == 1
+    assert capfd.readouterr().err == ""
+
+
+def test_another_processor_or_other_sources_have_code_of_their_own(
+    compile_here, monkeypatch, tmp_path
+):
+    compile_here()
+    monkeypatch.setenv("NUMBA_CPU_NAME", "haswell")
+    assert compile_here() == "made"
+    monkeypatch.setattr(code, "version", lambda name: "0.0")
+    assert compile_here() == "made"
+    assert len(files(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("place", [0, 10, 63, 64, 1000, -1])
+def test_one_damaged_byte_is_noticed_and_the_code_made_anew(compile_here, tmp_path, place, capfd):
+    compile_here()
+    (path,) = files(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    assert compile_here() == "made"
+    assert capfd.readouterr().err == f"Warning: {path} is damaged and made anew\n"
+    assert compile_here() == "found"
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o720])
+def test_code_is_not_kept_where_others_could_write_it(compile_here, tmp_path, mode, capfd):
+    compile_here()
+    (path,) = files(tmp_path)
+    path.parent.chmod(mode)
+    assert compile_here() == "made"
+    (line,) = capfd.readouterr().err.splitlines()
+    assert f"others could write {path.parent}" in line
+
+
+def test_code_is_not_kept_below_a_folder_in_which_others_could_put_another(
+    compile_here, tmp_path, capfd
+):
+    compile_here()
+    (tmp_path / "cache").chmod(0o777)
+    assert compile_here() == "made"
+    assert f"others could write {tmp_path / 'cache'}" in capfd.readouterr().err
+
+
+def test_where_code_cannot_be_kept_it_is_made_in_memory_with_one_line(
+    compile_here, tmp_path, capfd
+):
+    (tmp_path / "cache").write_text("a file")
+    assert compile_here() == "made"
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("Warning: compiled code is not kept in")
+
+
+MAKE = """
+import json, sys, time
+from pipeline.nn.compiled import code
+
+def make():
+    time.sleep(0.5)  # as compiling would, so that all are at it
+    return json.load(open(sys.argv[1]))
+
+code._make = make
+print(len(code.functions()))
+"""
+
+
+def test_several_processes_may_make_it_at_once(tmp_path, made):
+    (tmp_path / "made.json").write_text(json.dumps(made))
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", MAKE, tmp_path / "made.json"], env=environment,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for _ in range(4)
+    ]  # fmt: skip
+    assert [process.communicate() for process in processes] == [(f"{len(made)}\n", "")] * 4
+    assert len(files(tmp_path)) == 2
+
+
+USE = """
+import sys
+import numpy as np
+from pipeline.nn.devices import CPU
+from pipeline.nn.training import make_network
+from pipeline.params import VariantSettings
+
+network, _ = make_network(VariantSettings(hidden=[8], lr=1.0, batch_size=1, epochs=1), 10, 0)
+engine = CPU.engine(network)
+engine.probabilities(engine.hold([(np.zeros((1, 784), np.float32), np.zeros(1))], 1))
+print("numba" in sys.modules)
+"""
+
+
+def test_later_processes_do_not_load_numba():
+    code.functions()
+    answer = subprocess.run(
+        [sys.executable, "-c", USE], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert answer.stdout == "False\n"
+
+
+@pytest.mark.parametrize("stage", ["download", "convert", "split", "compare", "report"])
+def test_a_stage_that_computes_no_network_loads_no_compiled_code(stage):
+    show = f"import sys, stages.{stage}; print([m for m in sys.modules if m.startswith('llvm')])"
+    answer = subprocess.run(
+        [sys.executable, "-c", show], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert answer.stdout == "[]\n"

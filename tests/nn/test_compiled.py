@@ -1,0 +1,285 @@
+"""The compiled step against the definition, and what it promises beside."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from ctypes import CFUNCTYPE, c_longlong
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numba import cfunc, types
+
+from pipeline.errors import DataError
+from pipeline.nn.compiled import engine as engine_module
+from pipeline.nn.compiled import kernels
+from pipeline.nn.compiled.engine import CompiledEngine, aligned
+from pipeline.nn.gradients import clip
+from pipeline.nn.losses import one_hot
+from pipeline.nn.network import Architecture, Network, initialize_network
+from pipeline.nn.optimizers import make_optimizer
+from pipeline.params import VariantSettings
+from tests.conftest import ROOT
+from tests.nn.gradient_check import central_difference
+
+CLASSES = 10
+
+
+@st.composite
+def variants(draw):
+    """Settings of any kind that a variant can have, for small networks."""
+    loss = draw(st.sampled_from(["cross_entropy", "mean_squared_error"]))
+    optimizer = draw(st.sampled_from(["sgd", "adam"]))
+    return VariantSettings(
+        hidden=draw(st.lists(st.integers(1, 140), max_size=3)),
+        activation=draw(st.sampled_from(["relu", "sigmoid", "tanh"])),
+        output="softmax"
+        if loss == "cross_entropy"
+        else draw(st.sampled_from(["softmax", "sigmoid"])),
+        loss=loss,
+        optimizer=optimizer,
+        lr=draw(st.sampled_from([0.001, 0.01] if optimizer == "adam" else [0.01, 0.1])),
+        momentum=0.0 if optimizer == "adam" else draw(st.sampled_from([0.0, 0.9])),
+        l2=draw(st.sampled_from([0.0, 0.001])),
+        clip_value=draw(st.sampled_from([None, 0.01])),
+        clip_norm=draw(st.sampled_from([None, 0.5])),
+        batch_size=draw(st.sampled_from([7, 32, 128, 200, "all"])),
+        epochs=1,
+    )
+
+
+def images_of(digits, count, shift=0):
+    """Inputs and labels of digits; `shift` leaves no pixel 0."""
+    rows = np.random.default_rng(1).permutation(5000)[:count]
+    inputs = (digits.images[rows].reshape(-1, 784) / 255 - shift).astype(np.float32)
+    return inputs, digits.labels[rows]
+
+
+def network_of(variant, seed=2, dtype=np.float32):
+    sizes = (784, *variant.hidden, CLASSES)
+    architecture = Architecture(sizes, variant.activation, variant.output, variant.loss)
+    return initialize_network(architecture, "glorot", np.random.default_rng(seed), dtype)
+
+
+def double(network):
+    parameters = {name: array.astype(np.float64) for name, array in network.parameters.items()}
+    return Network(network.architecture, parameters)
+
+
+def by_definition(network, variant, inputs, labels, order):
+    """Train for an epoch as the definition says; return costs, hits and the last gradients."""
+    optimizer, size = make_optimizer(variant), variant.batch_size
+    size = len(labels) if size == "all" else size
+    cost, hits = 0.0, 0
+    for start in range(0, len(order), size):
+        rows = order[start : start + size]
+        targets = one_hot(labels[rows], CLASSES, np.dtype(np.float64))
+        outputs, backward = network.forward(inputs[rows].astype(np.float64))
+        costs, dy = network.loss(outputs, targets)
+        cost, hits = cost + costs.sum(), hits + (outputs.argmax(1) == labels[rows]).sum()
+        gradients = backward(dy / len(rows))
+        optimizer.step(network.parameters, clip(gradients, variant))
+    return cost, hits, gradients
+
+
+@settings(max_examples=60, deadline=None)
+@given(variants(), st.sampled_from([0, 0.3]), st.integers(1, 3))
+def test_an_epoch_is_that_of_the_definition_for_any_settings(digits, variant, shift, threads):
+    inputs, labels = images_of(digits, 300, shift)
+    network = network_of(variant)
+    defined = double(network)
+    engine = CompiledEngine(network, variant, threads)
+    size = len(labels) if variant.batch_size == "all" else variant.batch_size
+    order = np.random.default_rng(3).permutation(300)
+    images = engine.hold([(inputs, labels)], 300)
+    cost, _ = engine.train(images, None if size == 300 else order)
+    wanted, _, gradients = by_definition(defined, variant, inputs, labels, order)
+    assert cost == pytest.approx(wanted, rel=1e-5)
+    for name, array in defined.parameters.items():
+        off = np.abs(network.parameters[name] - array).ravel()
+        if variant.optimizer == "adam":
+            # Adam takes a gradient's sign: where L2 and cost pull alike, rounding decides it.
+            off = np.sort(off)[: math.ceil(0.99 * len(off))]
+        assert off.max() <= 1e-5, name
+    norms = [np.linalg.norm(gradients[f"layer{n + 1}.weight"]) for n in range(len(network.layers))]
+    assert engine.norms("gradient") == pytest.approx(norms, rel=2e-3, abs=1e-6)
+    norms = [np.linalg.norm(layer.weight) for layer in defined.layers]
+    assert engine.norms("weight") == pytest.approx(norms, rel=1e-4)
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize(
+    ("output", "loss"),
+    [
+        ("softmax", "cross_entropy"),
+        ("softmax", "mean_squared_error"),
+        ("sigmoid", "mean_squared_error"),
+    ],
+)
+def test_a_gradient_equals_a_central_difference_of_the_cost(activation, output, loss, digits):
+    variant = VariantSettings(
+        hidden=[9, 5], activation=activation, output=output, loss=loss, lr=1.0, batch_size="all",
+        epochs=1,
+    )  # fmt: skip
+    inputs, labels = images_of(digits, 150)
+    network = network_of(variant)
+    exact = double(network)
+    targets = one_hot(labels, CLASSES, np.dtype(np.float64))
+    before = {name: array.copy() for name, array in network.parameters.items()}
+    engine = CompiledEngine(network, variant, 2)
+    engine.train(engine.hold([(inputs, labels)], 150), None)  # with lr 1, the step is it
+    for name in ("layer2.weight", "layer3.weight", "layer1.bias", "layer2.bias", "layer3.bias"):
+        numeric = central_difference(
+            lambda: float(
+                exact.loss(exact.forward(inputs.astype(np.float64))[0], targets)[0].mean()
+            ),
+            exact.parameters[name],
+        )
+        step = before[name] - network.parameters[name]
+        np.testing.assert_allclose(step, numeric, rtol=1e-3, atol=2e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("size", [1, 5, 128, 129, 300])
+@pytest.mark.parametrize("hidden", [[], [1], [15, 16, 17], [65, 130]])
+def test_skipping_zero_pixels_leaves_every_bit_as_it_is(size, hidden, digits, monkeypatch):
+    inputs, labels = images_of(digits, 300)
+    variant = VariantSettings(
+        hidden=hidden, lr=1e-25, momentum=0.9, l2=1e-3, batch_size=size, epochs=1
+    )  # the weights stay finite: what is infinite or NaN shows in a norm, and ends the training
+    odd = np.array([-0.0, 0.0, 1e-45, -1e-45, -1e-42, 1e-38, 3e18, -3e18], np.float32)
+    ends = []
+    for most in (0.0, 1.0):  # no set is sparse, every set is
+        monkeypatch.setattr(engine_module, "MOST_ENTRIES", most)
+        network = network_of(variant)
+        weight = network.parameters["layer1.weight"]
+        weight[::3] = np.resize(odd, weight[::3].shape)
+        engine = CompiledEngine(network, variant, 1)
+        images = engine.hold([(inputs, labels)], 300)
+        assert (images.zero is None) == (most == 0.0)
+        totals = engine.train(images, np.arange(300))
+        assert np.isfinite(engine.norms("weight")).all()
+        ends.append((totals, *(array.tobytes() for array in network.parameters.values())))
+    assert ends[0][1:] == ends[1][1:]
+    assert repr(ends[0][0]) == repr(ends[1][0])
+
+
+@pytest.mark.parametrize("size", [20, 300, "all"])
+def test_limits_and_adam_give_the_same_bits_on_any_number_of_threads(size, digits):
+    inputs, labels = images_of(digits, 700)
+    variant = VariantSettings(
+        hidden=[150, 20], lr=0.01, optimizer="adam", clip_norm=0.1, clip_value=0.01,
+        batch_size=size, epochs=1,
+    )  # fmt: skip
+    ends = set()
+    for threads in (1, 2, 3, 8):
+        network = network_of(variant)
+        engine = CompiledEngine(network, variant, threads)
+        images = engine.hold([(inputs, labels)], 700)
+        for _ in range(2):
+            engine.train(images, np.arange(700))
+        ends.add(b"".join(array.tobytes() for array in network.parameters.values()))
+    assert len(ends) == 1
+
+
+def test_images_lie_in_memory_as_a_quarter_of_their_inputs(digits):
+    inputs, labels = images_of(digits, 2000)
+    variant = VariantSettings(hidden=[8], lr=0.1, batch_size=32, epochs=1)
+    images = CompiledEngine(network_of(variant), variant).hold([(inputs, labels)], 2000)
+    held = images.levels.nbytes + images.labels.nbytes + images.table.nbytes
+    assert held < 0.26 * inputs.nbytes
+
+
+def test_inputs_that_are_no_levels_of_grey_are_refused():
+    variant = VariantSettings(hidden=[8], lr=0.1, batch_size=32, epochs=1)
+    engine = CompiledEngine(network_of(variant), variant)
+    inputs = np.random.default_rng(0).random((2, 784), np.float32)
+    with pytest.raises(DataError, match="at most 256 different values"):
+        engine.hold([(inputs, np.zeros(2, np.uint8))], 2)
+
+
+def elementwise(number):
+    """Compile a function of `kernels.FUNCTIONS`, to be called with arrays."""
+
+    @cfunc(types.void(types.intp, types.intp, types.intp))
+    def compiled(x, y, vectors):
+        kernels.apply(number, x, np.float32(0), y, vectors)
+
+    def call(x):
+        given, result = aligned((-(-len(x) // 16) * 16,)), aligned((-(-len(x) // 16) * 16,))
+        given[: len(x)] = x
+        CFUNCTYPE(None, c_longlong, c_longlong, c_longlong)(compiled.address)(
+            given.ctypes.data, result.ctypes.data, len(given) // 16
+        )
+        return result[: len(x)]
+
+    return call
+
+
+EXACT = [
+    (1, np.exp, np.linspace(-103, 88.7, 200_001), 2),
+    (2, np.log, np.geomspace(1.2e-38, 3e38, 200_001), 2),
+    (3, np.tanh, np.r_[np.linspace(-12, 12, 200_001), np.geomspace(1e-30, 1, 20_001)], 2),
+    (4, lambda x: 1 / (1 + np.exp(-x)), np.linspace(-87, 100, 200_001), 2.5),
+]
+
+
+@pytest.mark.parametrize(
+    ("number", "exact", "x", "most"), EXACT, ids=["exp", "log", "tanh", "sigmoid"]
+)
+def test_elementary_functions_are_within_two_units_in_the_last_place(number, exact, x, most):
+    x = x.astype(np.float32)
+    wanted = exact(x.astype(np.float64))
+    unit = np.spacing(np.abs(wanted).astype(np.float32)).astype(np.float64)
+    assert (np.abs(elementwise(number)(x) - wanted) / unit).max() <= most
+
+
+@pytest.mark.parametrize(
+    ("number", "x", "wanted"),
+    [
+        (1, [0, -200, 200, math.nan, -math.inf, math.inf], [1, 0, math.inf, math.nan, 0, math.inf]),
+        (2, [1, math.inf, math.nan], [0, math.inf, math.nan]),
+        (3, [0, -50, 50, math.nan], [0, -1, 1, math.nan]),
+        (4, [0, -200, 200, math.nan], [0.5, 0, 1, math.nan]),
+    ],
+    ids=["exp", "log", "tanh", "sigmoid"],
+)
+def test_elementary_functions_at_their_limits(number, x, wanted):
+    np.testing.assert_array_equal(elementwise(number)(np.array(x, np.float32)), wanted)
+
+
+LONG = """
+import numpy as np
+from pipeline.nn.devices import CPU
+from pipeline.nn.training import make_network
+from pipeline.params import VariantSettings
+
+settings = VariantSettings(hidden=[512, 512], lr=0.1, batch_size=128, epochs=1)
+network, rng = make_network(settings, 10, 0)
+engine = CPU.engine(network, settings)
+inputs = np.random.default_rng(0).integers(0, 2, (30_000, 784)).astype(np.float32)
+images = engine.hold([(inputs, np.zeros(30_000, np.uint8))], 30_000)
+print("begins", flush=True)
+engine.train(images, np.arange(30_000))
+print("ends", flush=True)
+"""
+
+
+def test_ctrl_c_is_obeyed_within_a_second(tmp_path):
+    script = tmp_path / "long.py"
+    script.write_text(LONG)
+    process = subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert process.stdout.readline() == "begins\n"
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    start = time.monotonic()
+    output, errors = process.communicate(timeout=10)
+    assert time.monotonic() - start < 1
+    assert output == ""
+    assert "KeyboardInterrupt" in errors

@@ -1,0 +1,36 @@
+"""Training in a line, for tests that need a trained network or its reports."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.nn.devices import CPU, Device, Engine
+from pipeline.nn.network import Network
+from pipeline.nn.streaming import HeldImages
+from pipeline.nn.training import EpochReport, Training, make_network
+from pipeline.params import VariantSettings
+
+Pair = tuple[NDArray[np.float32], NDArray[np.uint8]]
+"""Inputs (n, 784) and labels (n,)."""
+
+
+def held(engine: Engine, pair: Pair) -> Any:
+    """Let an engine hold images."""
+    return engine.hold([pair], len(pair[1]))
+
+
+def trained(
+    settings: VariantSettings,
+    training: Pair,
+    validation: Pair,
+    *,
+    seed: int = 0,
+    device: Device = CPU,
+    threads: int | None = None,
+) -> tuple[Network, list[EpochReport]]:
+    """Train a network of ten classes; return it and the reports of its epochs."""
+    network, rng = make_network(settings, 10, seed)
+    engine = device.engine(network, settings, threads)
+    images = HeldImages(held(engine, training))
+    return network, list(Training(engine, settings, images, held(engine, validation), rng).run())
