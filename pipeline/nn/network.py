@@ -113,7 +113,7 @@ class Network:
         if self.architecture.loss == "cross_entropy":
             return softmax(outputs)[0]
         total = outputs.sum(axis=1, keepdims=True)
-        silent = total == 0
+        silent = (total == 0).astype(outputs.dtype)
         shares: Array = (outputs + silent) / (total + silent * outputs.shape[1])
         return shares
 

@@ -28,7 +28,7 @@ def compile_here(tmp_path, monkeypatch, made):
 
     def compile_here():
         compiled.clear()
-        assert "train" in code.functions.__wrapped__()
+        assert "train" in code._functions.__wrapped__()
         return "made" if compiled else "found"
 
     return compile_here
@@ -142,6 +142,45 @@ def test_later_processes_do_not_load_numba():
         [sys.executable, "-c", USE], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert answer.stdout == "False\n"
+
+
+MANY = """
+from threading import Thread
+import numpy as np
+from pipeline.nn.devices import CPU
+from pipeline.nn.training import make_network
+from pipeline.params import VariantSettings
+
+settings = VariantSettings(hidden=[8], lr=0.1, batch_size=32, epochs=1)
+inputs, labels = np.zeros((640, 784), np.float32), np.zeros(640, np.uint8)
+
+def train():
+    network, rng = make_network(settings, 10, 0)
+    engine = CPU.engine(network, settings, threads=2)
+    images = engine.hold([(inputs, labels)], 640)
+    for _ in range(20):
+        engine.train(images, rng.permutation(640))
+
+threads = [Thread(target=train) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print("done")
+"""
+
+
+def test_trainings_may_go_on_side_by_side_in_one_process():
+    code.functions()
+    answer = subprocess.run(
+        [sys.executable, "-c", MANY],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert answer.stdout == "done\n"
 
 
 @pytest.mark.parametrize("stage", ["download", "convert", "split", "compare", "report"])

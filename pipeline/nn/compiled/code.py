@@ -16,6 +16,7 @@ from ctypes import CDLL, CFUNCTYPE, c_int64, c_void_p, cast
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -26,6 +27,8 @@ from pipeline.files import whole_file
 
 _HERE = Path(__file__).parent
 _DIGEST = 64
+_ENGINES: list[Any] = []
+"""What owns the code in memory, which must stay there for as long as the process lasts."""
 
 
 class Function:
@@ -40,9 +43,17 @@ class Function:
         self._call(*arguments)
 
 
-@cache
 def functions() -> dict[str, Function]:
-    """Return what `step` and `epoch` define, by name."""
+    """Return what `step` and `epoch` define, by name; threads may ask at once."""
+    with _ONE_AT_A_TIME:
+        return _functions()
+
+
+_ONE_AT_A_TIME = Lock()
+
+
+@cache
+def _functions() -> dict[str, Function]:
     path = _folder() / f"{_key()}.json"
     usable = _usable()
     made = _read(path) if usable else None
@@ -77,7 +88,9 @@ def _make() -> dict[str, Any]:
 
 
 def _load(made: dict[str, Any]) -> dict[str, Function]:
-    engine = _engine()
+    machine = _target().create_target_machine(codemodel="jitdefault", jit=True)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    _ENGINES.append(engine)
     for function in made.values():
         for symbol in function["foreign"]:
             if llvm.address_of_symbol(symbol) is None:
@@ -97,13 +110,6 @@ def _target() -> Any:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     return llvm.Target.from_triple(llvm.get_process_triple())
-
-
-@cache
-def _engine() -> Any:
-    """Return what owns the code in memory, for as long as the process lasts."""
-    machine = _target().create_target_machine(codemodel="jitdefault", jit=True)
-    return llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
 
 
 def _processor() -> tuple[str, str]:

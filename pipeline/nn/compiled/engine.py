@@ -29,7 +29,7 @@ from pipeline.nn.compiled.records import (
     SLOT,
     TILE,
 )
-from pipeline.nn.compiled.threads import run as run_team
+from pipeline.nn.compiled.threads import Team
 from pipeline.nn.devices import Blocks, Totals
 from pipeline.nn.layers import Array
 from pipeline.nn.network import Network
@@ -90,15 +90,15 @@ class ImageSet:
         """Return room for any `count` tiles."""
         return Slots([TILE * GROUPS] * count, sparse=self.zero is not None)
 
-    def kept_slots(self, threads: int) -> "Slots":
+    def kept_slots(self, team: Team) -> "Slots":
         """Return the tiles of all images in their order, made once."""
         if self._kept is None:
             self._kept = Slots(self._entries, sparse=self.zero is not None)
             run = np.zeros(1, RUN)
             self.describe(run)
             run["slots_at"], run["fill_at"] = self._kept.address, functions()["fill"].address
-            run["threads"] = threads
-            run_team(functions()["keep"], run, threads)
+            run["threads"] = team.size
+            team.run(functions()["keep"], run)
         return self._kept
 
     def describe(self, run: NDArray[Any]) -> None:
@@ -144,6 +144,7 @@ class CompiledEngine:
     ) -> None:
         self.network = network
         self.threads = threads or available_cores()
+        self._team = Team(self.threads)
         sizes = network.architecture.sizes
         self._batch = None if settings is None else settings.batch_size
         rows = TILE * self.threads
@@ -171,9 +172,10 @@ class CompiledEngine:
         run["classes"], run["loss"] = sizes[-1], LOSSES[network.architecture.loss]
         run["beta1_power"] = run["beta2_power"] = 1
         if settings is not None:
-            run["optimizer"] = OPTIMIZERS[settings.optimizer]
-            run["lr"], run["momentum"], run["l2"] = settings.lr, settings.momentum, settings.l2
-            run["clip_value"] = settings.clip_value or np.inf
+            run["optimizer"], run["lr"] = OPTIMIZERS[settings.optimizer], settings.lr
+            with np.errstate(over="ignore"):  # beyond float32, a limit is infinity
+                run["momentum"], run["l2"] = settings.momentum, settings.l2
+                run["clip_value"] = settings.clip_value or np.inf
             run["clips_norm"] = settings.clip_norm is not None
             run["clip_norm"] = settings.clip_norm or 0
         self._put("weight", network.parameters)
@@ -206,14 +208,14 @@ class CompiledEngine:
             raise ValueError("an engine without settings does not train")
         run = self._begin(images)
         if order is None:
-            slots = images.kept_slots(self.threads)
+            slots = images.kept_slots(self._team)
         else:
             run["order_at"] = _address(order)
             slots = images.slots(2 * ROUND // TILE)
         whole = order is None or self._batch == "all"
         run["batch"] = len(images) if whole else self._batch
         run["kept"], run["slots_at"] = order is None, slots.address
-        run_team(functions()["train"], run, self.threads)
+        self._team.run(functions()["train"], run)
         for name, array in self._get("weight").items():
             self.network.parameters[name][...] = array
         return self._totals()
@@ -242,9 +244,9 @@ class CompiledEngine:
         return run
 
     def _look(self, run: NDArray[Any], images: ImageSet, *, keep: bool) -> None:
-        slots = images.kept_slots(self.threads) if keep else images.slots(self.threads)
+        slots = images.kept_slots(self._team) if keep else images.slots(self.threads)
         run["kept"], run["slots_at"] = keep, slots.address
-        run_team(functions()["measure"], run, self.threads)
+        self._team.run(functions()["measure"], run)
 
     def _totals(self) -> Totals:
         result = np.zeros(2)

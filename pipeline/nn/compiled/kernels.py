@@ -160,7 +160,7 @@ def activate(
     to: Emitter, kind: Any, values: Any, stride: Any, bias: Any, rows: Any, vectors: Any
 ) -> None:
     """Add the bias to pre-activations (rows, stride); put their activations in their place."""
-    functions = (lambda x: x.where(">", 0.0, x, 0.0), sigmoid, tanh, lambda x: x)
+    functions = (lambda x: x.where("<", 0.0, 0.0, x), sigmoid, tanh, lambda x: x)
 
     def emit(number: int) -> None:
         with to.matrix(rows, stride, vectors) as (index, column):

@@ -135,7 +135,7 @@ def loss(run, layer, z, d, label, share, number):
         for j in range(classes):
             shares[j] = delta[j]
             if layer.activation != _SOFTMAX:  # each output judges its class alone
-                shares[j] = delta[j] / total if total > f32(0) else f32(1) / f32(classes)
+                shares[j] = f32(1) / f32(classes) if total == f32(0) else delta[j] / total
     if run.loss == _CROSS_ENTROPY:
         floats(run.costs_at)[number] = total  # `finish` takes the logarithms
         floats(run.margins_at)[number] = logits[label] - logits[best]

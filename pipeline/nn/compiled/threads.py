@@ -1,7 +1,6 @@
 """Calling compiled code on several threads, and what these share: see `team` for their side."""
 
 from concurrent.futures import ThreadPoolExecutor, wait
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,24 +14,28 @@ ARRIVED, ROUND, STOP, TAKEN = 0, LINE, 2 * LINE, 3 * LINE
 """Where they lie: threads at the barrier, its rounds, whether to stop, pieces taken per thread."""
 
 
-def run(function: Function, record: NDArray[Any], threads: int) -> None:
-    """Call a compiled `function(team, thread, address of the record)` on so many threads.
+class Team:
+    """Threads of one engine: were they shared, two trainings could each wait for the other's."""
 
-    The calling thread sleeps meanwhile and stays open to Ctrl-C, which ends the work early.
-    """
-    state = np.zeros((TAKEN // LINE + threads + 1) * LINE // 8, np.int64)
-    team = -(-state.ctypes.data // LINE) * LINE
-    address = record.ctypes.data
-    futures = [_pool(threads).submit(function, team, thread, address) for thread in range(threads)]
-    try:
-        for future in futures:
-            future.result()
-    except BaseException:
-        state[(team + STOP - state.ctypes.data) // 8] = 1
-        wait(futures)
-        raise
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._pool = ThreadPoolExecutor(size, "team")
 
+    def run(self, function: Function, record: NDArray[Any]) -> None:
+        """Call a compiled `function(team, thread, address of the record)` on every thread.
 
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, "team")
+        The calling thread sleeps meanwhile and stays open to Ctrl-C, which ends the work early.
+        """
+        state = np.zeros((TAKEN // LINE + self.size + 1) * LINE // 8, np.int64)
+        team = -(-state.ctypes.data // LINE) * LINE
+        address = record.ctypes.data
+        futures = [
+            self._pool.submit(function, team, thread, address) for thread in range(self.size)
+        ]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            state[(team + STOP - state.ctypes.data) // 8] = 1
+            wait(futures)
+            raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from inspect import Parameter, Signature
 from typing import Any
 
 from llvmlite import ir
@@ -223,11 +224,16 @@ def call(count: int) -> Any:
 
 
 def _named_arguments(typed: Callable[..., Any], count: int, name: str) -> Any:
-    """Make an intrinsic of a function of any arguments: Numba asks for named ones."""
-    names = ", ".join(f"a{number}" for number in range(count))
-    scope: dict[str, Any] = {"typed": typed}
-    exec(f"def {name}(typing, {names}):\n    return typed({names})", scope)  # noqa: S102
-    return intrinsic(scope[name])
+    """Make an intrinsic of a function of any arguments: Numba asks for their names."""
+    names = ["typing", *(f"a{number}" for number in range(count))]
+
+    def function(_typing: Any, *arguments: Any) -> Any:
+        return typed(*arguments)
+
+    parameters = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+    function.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    function.__name__ = function.__qualname__ = name
+    return intrinsic(function)
 
 
 def _pointer(kind: Any) -> Any:
