@@ -64,7 +64,7 @@ test: setup
 slow: extras
 	pytest -m slow
 
-# Takes 13 minutes and wants the machine for itself. PyTorch stays out of the pipeline's environment.
+# Takes half an hour and wants the machine for itself. PyTorch stays out of the pipeline's environment.
 bench: .venv-bench/installed
 	.venv-bench/bin/python -m benchmarks.training
 

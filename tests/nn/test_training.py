@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -91,26 +88,6 @@ def test_an_epoch_of_mini_batches_sees_every_image_once(parts):
     list(Training(engine, settings, HeldImages(images), held(engine, validation), rng).run())
     assert [sorted(order) for order in seen] == [list(range(1300))] * 2
     assert (seen[0] != seen[1]).mean() > 0.9
-
-
-AT_ONCE = """
-from threading import Thread
-import numpy as np
-from pipeline.params import VariantSettings
-from tests.training import trained
-
-settings = VariantSettings(hidden=[16], lr=0.1, batch_size=32, epochs=200)
-images = np.zeros((640, 784), np.float32), np.zeros(640, np.uint8)
-runs = [Thread(target=lambda: trained(settings, images, images, threads=2)) for _ in range(3)]
-for run in runs:
-    run.start()
-for run in runs:
-    run.join()
-"""
-
-
-def test_runs_of_one_process_can_train_at_once():
-    subprocess.run([sys.executable, "-c", AT_ONCE], cwd=ROOT, check=True, timeout=60)
 
 
 def test_cost_falls_and_accuracy_rises_on_real_digits(parts):
