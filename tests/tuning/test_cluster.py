@@ -150,7 +150,7 @@ def test_forty_trials_survive_the_kill_of_a_worker_and_of_the_client(sample, tmp
 
 def test_the_data_reach_a_worker_once_also_one_that_is_killed_or_joins_later(sample, tmp_path):
     folder = copied(sample, tmp_path / "project")
-    change_space(folder, trials=40)
+    change_space(folder, trials=100)
     with (
         cluster(folder, 1) as address,
         sweep(folder, "--scheduler", address) as process,
@@ -161,6 +161,10 @@ def test_the_data_reach_a_worker_once_also_one_that_is_killed_or_joins_later(sam
                 client.wait_for_workers(2, timeout=60)
                 first = min(client.nthreads())
                 os.kill(client.run(os.getpid, workers=[first])[first], signal.SIGKILL)
+                deadline = time.monotonic() + 60
+                while first in (there := client.nthreads()) or len(there) < 2:
+                    assert time.monotonic() < deadline, "the killed worker did not come back"
+                    time.sleep(0.1)
             process.stdout.readlines()
             assert process.wait() == 0, process.stderr.read()
             with Client(address) as client:
