@@ -95,6 +95,16 @@ def test_where_code_cannot_be_kept_it_is_made_in_memory_with_one_line(
     assert line.startswith("Warning: compiled code is not kept in")
 
 
+def test_a_user_without_a_home_gets_it_made_in_memory(compile_here, monkeypatch, capfd):
+    def no_home(name):  # noqa: ARG001
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(code, "user_cache_path", no_home)
+    assert compile_here() == "made"
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "Could not determine home directory" in line
+
+
 MAKE = """
 import json, sys, time
 from pipeline.nn.compiled import code

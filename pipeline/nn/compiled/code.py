@@ -54,12 +54,11 @@ _ONE_AT_A_TIME = Lock()
 
 @cache
 def _functions() -> dict[str, Function]:
-    path = _folder() / f"{_key()}.json"
-    usable = _usable()
-    made = _read(path) if usable else None
+    path = _folder() / f"{_key()}.json" if _usable() else None
+    made = None if path is None else _read(path)
     if made is None:
         made = _make()
-        if usable:
+        if path is not None:
             _write(path, made)
     return _load(made)
 
@@ -158,8 +157,9 @@ def _write(path: Path, made: dict[str, Any]) -> None:
 
 def _usable() -> bool:
     """Make the folder; return whether it can be written, and by nobody else."""
-    folder, reason = _folder(), None
+    folder, reason = None, None
     try:
+        folder = _folder()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
             reason = "it cannot be written"
@@ -167,6 +167,8 @@ def _usable() -> bool:
             reason = f"others could write {others[0]}"
     except OSError as error:
         reason = str(error.strerror)
+    except RuntimeError as error:  # a user without a home
+        reason = str(error)
     if reason:
         _warn(
             f"compiled code is not kept in {folder}: {reason}; each run compiles for some seconds"

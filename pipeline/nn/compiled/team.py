@@ -15,9 +15,9 @@ from numba.extending import intrinsic
 
 from pipeline.nn.compiled.threads import ARRIVED, LINE, ROUND, STOP, TAKEN
 
-_LONG = ir.IntType(64)
+_INT, _LONG = ir.IntType(32), ir.IntType(64)
 _SPINS = 2000
-"""Looks at the barrier, some microseconds, before a thread offers its core to another."""
+"""Looks at the barrier, some microseconds, before a thread rests."""
 
 
 @intrinsic
@@ -43,13 +43,18 @@ def _look(typing: Any, address: Any) -> Any:  # noqa: ARG001
 
 
 @intrinsic
-def _give_way(typing: Any) -> Any:  # noqa: ARG001
-    """Offer this core to another thread."""
+def _rest(typing: Any) -> Any:  # noqa: ARG001
+    """Sleep for some 20 microseconds.
+
+    Offering the core by sched_yield is not enough where others want it: a thread that has slept is
+    the first to run when what it waits for is there.
+    """
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
-        name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
-        kind = ir.FunctionType(ir.IntType(32), [])
-        builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [])
+        name = "Sleep" if sys.platform == "win32" else "usleep"  # milliseconds there
+        kind = ir.FunctionType(_INT, [_INT])
+        duration = ir.Constant(_INT, 0 if sys.platform == "win32" else 20)
+        builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [duration])
         return context.get_dummy_value()
 
     return types.void(), code
@@ -88,5 +93,5 @@ def meet(team, threads):
         while _look(team + ROUND) == now and _look(team + STOP) == 0:
             spins += 1
             if spins > _SPINS:
-                _give_way()
+                _rest()
     return _look(team + STOP) == 0
