@@ -8,38 +8,57 @@ export LOGNAME ?= $(shell id -un 2>/dev/null || id -u)
 export HOME ?= $(shell $(PYTHON) -c 'from pathlib import Path; print(Path.home())' 2>/dev/null \
 	|| echo $(CURDIR)/.dvc/tmp)
 
-.PHONY: all setup mend extras report test slow bench fuzz lint format lock
+.PHONY: all help report setup mend reset test slow extras bench fuzz lint format lock
 
-all: setup mend
+all: setup mend  ## set up, run the pipeline, show the results
 	dvc repro
 	@echo
-	@python -m pipeline results
+	@digits results
 	@echo
 	@echo "Look next at report/index.html, draw a digit on report/draw.html, or try:"
 	@echo "  source .venv/bin/activate"
-	@echo "  python -m pipeline predict models/two_hidden.npz --index 7"
-	@echo "  dvc exp run -S lr=0.055"
+	@echo "  digits predict models/two_hidden.npz --index 7"
+	@echo "  dvc exp run -n slower -S lr=0.055"
 
-report: setup mend
+help:  ## show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+
+report: setup mend  ## open the report in a browser
 	dvc repro report
 	@python -m webbrowser -t "file://$(CURDIR)/report/index.html" >/dev/null 2>&1 || true
 	@echo "The report: file://$(CURDIR)/report/index.html"
 	@echo "To draw on: file://$(CURDIR)/report/draw.html"
 
-setup: .venv/installed
+# uv installs a lock in a third of pip's time. It does not read pip's configuration, so it is handed
+# the index and the certificates from there. Where it fails, or with UV=, pip installs the same lock.
+UV ?= $(BIN)/uv
+install = { [ -n "$(UV)" ] && $(pip_settings) $(UV) pip install --quiet --python $(1)/bin/python \
+	--require-hashes -r $(2); } || \
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(2)
+pip_setting = $$($(BIN)/python -m pip config get $(1) 2>/dev/null)
+pip_settings = UV_SYSTEM_CERTS=1 UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$(call pip_setting,global.index-url)}}"
+install_this = $(1)/bin/python -m pip install --quiet --disable-pip-version-check \
+	--no-deps --no-build-isolation -e .
+
+setup: .venv/installed  ## install what the pipeline needs into .venv
 
 # A fresh environment whenever the lock or the package's metadata change.
-.venv/installed: requirements.lock pyproject.toml
+.venv/installed: requirements.lock requirements-uv.lock pyproject.toml
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	[ -z "$(UV)" ] || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	$(call install,.venv,requirements.lock)
+	$(call install_this,.venv)
+	touch $@
+
+.venv/tested: .venv/installed requirements-test.lock
+	$(call install,.venv,requirements-test.lock)
 	touch $@
 
 # DVC writes two files of its own in place, and a kill in that moment leaves one that it refuses to
 # read. Without them it can go on; what is no longer in dvc.lock runs again. Nothing else is touched,
 # and not a dvc.lock with a merge's conflicts.
-mend:
+mend:  ## repair what a kill in the wrong moment left of DVC's own files
 	@[ -s .dvc/tmp/rwlock ] || rm -f .dvc/tmp/rwlock
 	@[ ! -e dvc.lock ] || dvc stage list >/dev/null 2>&1 || grep -q '^<<<<<<<' dvc.lock || { \
 		mv dvc.lock dvc.lock.tmp; \
@@ -47,46 +66,49 @@ mend:
 			rm dvc.lock.tmp; echo "dvc.lock was cut short and is made anew"; \
 		else mv dvc.lock.tmp dvc.lock; fi; }
 
-extras: .venv/extras
+reset:  ## go back to the committed state: git restore -SW . && dvc checkout
+	git restore -SW . && dvc checkout
 
-# Trackers, S3 remotes, and what slow tests need. MLflow's server takes no pyarrow as new as ours, so
-# it gets an environment of its own.
-.venv/extras: .venv/installed requirements-extras.lock requirements-mlflow.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-extras.lock
-	$(PYTHON) -m venv .venv/mlflow-server
-	.venv/mlflow-server/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-mlflow.lock
-	touch $@
-
-test: setup
+test: .venv/tested  ## run the tests
 	pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Tests that start clusters and servers, or repeat things many times.
-slow: extras
+slow: extras  ## run the long tests
 	pytest -m slow
 
+# Trackers, S3 remotes, and what slow tests need. MLflow's server takes no pyarrow as new as ours, so
+# it gets an environment of its own.
+extras: .venv/extras  ## install trackers and S3 remotes
+
+.venv/extras: .venv/tested requirements-extras.lock requirements-mlflow.lock
+	$(call install,.venv,requirements-extras.lock)
+	$(PYTHON) -m venv .venv/mlflow-server
+	$(call install,.venv/mlflow-server,requirements-mlflow.lock)
+	touch $@
+
 # Takes half an hour and wants the machine for itself. PyTorch stays out of the pipeline's environment.
-bench: .venv-bench/installed
+bench: .venv-bench/installed  ## measure training beside PyTorch, scikit-learn and NumPy
 	.venv-bench/bin/python -m benchmarks.training
 
-.venv-bench/installed: requirements.lock pyproject.toml benchmarks/requirements.txt
+.venv-bench/installed: .venv/installed requirements-test.lock benchmarks/requirements.txt
 	rm -rf .venv-bench
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(call install,.venv-bench,requirements-test.lock)
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
-	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(call install_this,.venv-bench)
 	touch $@
 
 # 100,000 inputs for every reader, about half an hour. Linux only.
-fuzz: setup
+fuzz: .venv/tested  ## feed mutated files to every reader
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[fuzz]'
 	python -m tests.hostile.fuzz
 
-lint: setup
+lint: .venv/tested  ## check style and types
 	ruff check .
 	ruff format --check .
 	mypy
 
-format: setup
+format: .venv/tested  ## format the code
 	ruff check --fix .
 	ruff format .
 
@@ -94,9 +116,12 @@ format: setup
 # resolved together first, so that none of them asks for another version of what `make` installs.
 COMPILE := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--fork-strategy fewest --python-version 3.11 --custom-compile-command "make lock"
-LOCKED := --extra sweep --extra test --extra lint --extra build
+RUN := --extra sweep --extra build
+TEST := $(RUN) --extra test --extra lint
 lock:
-	$(COMPILE) $(LOCKED) --extra tracking --extra s3 --extra slow pyproject.toml -o requirements-extras.lock
-	$(COMPILE) $(LOCKED) --constraint requirements-extras.lock pyproject.toml -o requirements.lock
+	$(COMPILE) $(TEST) --extra tracking --extra s3 --extra slow pyproject.toml -o requirements-extras.lock
+	$(COMPILE) $(TEST) --constraint requirements-extras.lock pyproject.toml -o requirements-test.lock
+	$(COMPILE) $(RUN) --constraint requirements-extras.lock pyproject.toml -o requirements.lock
 	sed -n 's/^mlflow-skinny==\([^ ]*\).*/mlflow==\1/p' requirements-extras.lock | \
 		$(COMPILE) - -o requirements-mlflow.lock
+	echo uv | $(COMPILE) - -o requirements-uv.lock

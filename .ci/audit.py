@@ -1,6 +1,6 @@
-"""Ask a service of public advisories (OSV) about every package in the locks; exit with 1 for one.
+"""Check all locked packages for known vulnerabilities (OSV); exit with code 1 if there are any.
 
-Where the service cannot be reached, one line says so and the exit code is 0.
+If the service cannot be reached, print one line and exit with code 0.
 """
 
 import argparse
@@ -13,22 +13,22 @@ import requests
 
 SERVICE = "https://api.osv.dev"
 SECONDS = 30
-# What a proxy or a busy service answers; any other refusal is a mistake in the question.
+# Status codes of a proxy or a busy service; any other error code means that the query is wrong.
 NOT_REACHED = {403, 407, 429}
 
 Package = tuple[str, str]
 
 
 def locked_packages(locks: list[Path]) -> list[Package]:
-    """Give name and version of every package that a lock holds."""
+    """Return the name and version of every package in the locks."""
     pin = re.compile(r"^([A-Za-z0-9][\w.-]*)==([^\s;\\]+)", re.MULTILINE)
     return sorted({found for lock in locks for found in pin.findall(lock.read_text())})
 
 
 def advisories(packages: list[Package], service: str) -> dict[Package, list[str]]:
-    """Give the ids of the advisories for those packages that have any.
+    """Return the ids of the advisories of each package that has any.
 
-    Raises requests.RequestException where the service cannot be reached.
+    Raises requests.RequestException if the service cannot be reached.
     Source: https://google.github.io/osv.dev/post-v1-querybatch/
     """
     queries: list[Any] = [
@@ -40,7 +40,7 @@ def advisories(packages: list[Package], service: str) -> dict[Package, list[str]
     if response.status_code in NOT_REACHED or response.status_code >= 500:
         response.raise_for_status()
     if not response.ok:
-        sys.exit(f"{url} refuses the question: {response.status_code} {response.text[:200]}")
+        sys.exit(f"{url} refuses the query: {response.status_code} {response.text[:200]}")
     results: list[dict[str, Any]] = response.json()["results"]
     return {
         package: [advisory["id"] for advisory in result["vulns"]]
@@ -50,7 +50,7 @@ def advisories(packages: list[Package], service: str) -> dict[Package, list[str]
 
 
 def main() -> None:
-    """Check the locks that are named on the command line."""
+    """Check the lock files named on the command line."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("locks", nargs="+", type=Path)
     options.add_argument("--service", default=SERVICE)

@@ -1,1 +1,1 @@
-"""Measurements against named rivals, each in one run with alternating repeats."""
+"""Benchmarks against other libraries, in alternating rounds of one run."""

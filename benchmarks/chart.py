@@ -1,4 +1,4 @@
-"""Epoch times as a bar chart: every contestant against this project, variant by variant."""
+"""Draw the time per epoch of every contestant, relative to this project, as a bar chart."""
 
 from pathlib import Path
 from typing import Any
@@ -9,15 +9,15 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from pipeline.figures.style import INK, SERIES, save_png, style
 
 BAR = 0.8
-"""Width of a variant's bars together."""
+"""Total width of the bars of a variant."""
 LEGEND = 4
-"""Names in a row of the legend."""
+"""Names per row of the legend."""
 
 
 def draw_chart(results: dict[str, Any], path: Path) -> None:
-    """Draw the ratio of each rival's median to this project's, on a logarithmic scale.
+    """Draw the ratio of each contestant's median to that of this project, on a logarithmic scale.
 
-    A bar above 1 is slower than this project, one below is faster.
+    Bars above 1 are slower than this project, bars below 1 are faster.
     """
     names = [name for name in results["method"]["contestants"] if name != "ours"]
     variants = list(results["epochs"])
@@ -32,7 +32,7 @@ def draw_chart(results: dict[str, Any], path: Path) -> None:
                 ratio = _ratio(results, variant, name)
                 if ratio is None:
                     ax.annotate(
-                        "cannot", (place, 1), (0, 3), textcoords="offset points", rotation=90,
+                        "not measured", (place, 1), (0, 3), textcoords="offset points", rotation=90,
                         ha="center", va="bottom", fontsize=7, color=INK,
                     )  # fmt: skip
                     continue
@@ -42,7 +42,7 @@ def draw_chart(results: dict[str, Any], path: Path) -> None:
                     (place, ratio), (0, 2 if ratio >= 1 else -2), textcoords="offset points",
                     ha="center", va="bottom" if ratio >= 1 else "top", fontsize=8,
                 )  # fmt: skip
-            ax.bar(0, 0, 0, bottom=1, color=colour, label=name)  # a legend whatever is missing
+            ax.bar(0, 0, 0, bottom=1, color=colour, label=name)  # a legend entry even without bars
         ax.axhline(1, color=SERIES[0], linewidth=2, label="ours")
         ax.set_yscale("log")
         ax.margins(y=0.12)
@@ -51,8 +51,8 @@ def draw_chart(results: dict[str, Any], path: Path) -> None:
         ax.yaxis.set_minor_formatter(NullFormatter())
         ax.grid(axis="x", visible=False)
         ax.set_xticks(range(len(variants)), variants)
-        ax.set(ylabel="time per epoch, ours = 1")
-        ax.set_title("Training against rivals: above 1 is slower than ours, below is faster")
+        ax.set(ylabel="time per epoch, relative to ours")
+        ax.set_title("Time per epoch: bars above 1 are slower than ours, bars below 1 are faster")
         figure.legend(loc="outside lower center", ncols=LEGEND)
         save_png(figure, path)
 
@@ -66,5 +66,5 @@ def _ratio(results: dict[str, Any], variant: str, name: str) -> float | None:
 
 
 def _number(ratio: float) -> str:
-    """Write two digits: 0.83, 1.2, 12."""
+    """Return a ratio with two digits: 0.83, 1.2, 12."""
     return f"{ratio:.{0 if ratio >= 9.95 else 1 if ratio >= 0.995 else 2}f}"

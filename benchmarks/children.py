@@ -1,4 +1,4 @@
-"""Child processes: short ones that answer once, and contestants that take turns."""
+"""Child processes: modules that run once, and contestants that take turns."""
 
 import contextlib
 import json
@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from benchmarks.machine import ROOT, free_environment
-from pipeline.errors import PipelineError
+from pipeline.base.errors import PipelineError
 
 
 def run_module(module: str, *arguments: str, cwd: Path = ROOT, **environment: str) -> str:
-    """Run a module and return what it printed. environment: variables to set beside the others.
+    """Run a module and return its output. environment: additional variables.
 
-    Raises PipelineError with the last line of its errors, after showing all of them.
+    Raises PipelineError with the last line of the errors of the module, after printing all of them.
     """
     process = subprocess.run(
         [sys.executable, "-m", module, *arguments],
@@ -28,7 +28,7 @@ def run_module(module: str, *arguments: str, cwd: Path = ROOT, **environment: st
 
 
 class Contestant:
-    """A contestant's process with one variant, waiting for its turns."""
+    """The process of a contestant that trains one variant when it is its turn."""
 
     def __init__(self, name: str, process: subprocess.Popen[str], errors: IO[str]) -> None:
         self.name = name
@@ -37,9 +37,9 @@ class Contestant:
         self.introduction = self._answer()
 
     def measure(self, seconds: float, *, validation: bool) -> float:
-        """Let it train anew for at least so long; return the seconds per epoch."""
+        """Train from the start for at least `seconds` and return the seconds per epoch."""
         request = json.dumps({"seconds": seconds, "validation": validation})
-        with contextlib.suppress(BrokenPipeError):  # the missing answer says it better
+        with contextlib.suppress(BrokenPipeError):  # the missing answer gives a better error
             print(request, file=self._process.stdin, flush=True)
         return float(self._answer()["seconds"])
 
@@ -55,12 +55,12 @@ class Contestant:
 
 @contextlib.contextmanager
 def start_contestant(name: str, folder: Path, cache: Path) -> Iterator[Contestant]:
-    """Start a contestant on the job in `folder`; end it with the block.
+    """Start a contestant on the job in `folder`, and end it after the `with` block.
 
-    `cache` is where PyTorch may keep what it compiles. Raises PipelineError if it fails.
+    PyTorch stores compiled code in `cache`. Raises PipelineError if the contestant fails.
     """
     environment = free_environment(TORCHINDUCTOR_CACHE_DIR=str(cache))
-    # Errors go to a file: nobody reads along, and a full pipe would stop the contestant.
+    # Errors go to a file, because a full pipe that nobody reads would stop the contestant.
     with (
         tempfile.TemporaryFile("w+") as errors,
         subprocess.Popen(
@@ -76,8 +76,8 @@ def start_contestant(name: str, folder: Path, cache: Path) -> Iterator[Contestan
 
 
 def _failure(name: str, errors: str) -> PipelineError:
-    """Show a child's own words where they are more than a line; return the last as the error."""
-    lines = errors.strip().splitlines() or ["it ended without a word"]
+    """Return an error with the last line of `errors`; print all of them if there are several."""
+    lines = errors.strip().splitlines() or ["it ended without a message"]
     if len(lines) > 1:
         print(errors, file=sys.stderr)
     return PipelineError(f"{name}: {lines[-1].removeprefix('Error: ')}")

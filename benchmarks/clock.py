@@ -1,9 +1,9 @@
-"""Run a command; print its wall-clock seconds and its peak of memory as JSON.
+"""Run a command and print its wall-clock time in seconds and its peak memory as JSON.
 
     python -m benchmarks.clock COMMAND...
 
-A process of its own, because the system counts towards a child's peak what its parent held when it
-was started, and this one holds nothing.
+This is a process of its own, because the system counts the memory of a parent at the start of its
+child towards the peak of the child, and this process holds almost none.
 """
 
 import json
@@ -14,7 +14,7 @@ import time
 
 
 def main() -> None:
-    """Run the command of the command line; end as it ended."""
+    """Run the command in the arguments and exit with its exit code."""
     start = time.perf_counter()
     process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)

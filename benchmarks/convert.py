@@ -1,8 +1,8 @@
-"""How long a CSV file takes to become Parquet, beside `pandas.read_csv` of the same file.
+"""Compare the conversion of a CSV file to Parquet with `pandas.read_csv` of the same file.
 
     python -m benchmarks.convert mnist_train.csv [--repeats 7]
 
-Alternates the two and prints medians and their ratio.
+The two run in turns. The medians and their ratio are printed.
 """
 
 import statistics
@@ -15,14 +15,15 @@ import click
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.datasets.csv import csv_blocks, read_csv
-from pipeline.datasets.published import describe
-from pipeline.datasets.scratch import Scratch
-from pipeline.datasets.tables import Description, write_images
+from pipeline.datasets.examples import Description
+from pipeline.datasets.parquet import write_images
+from pipeline.datasets.reorder import Scratch
+from pipeline.raw.csv import csv_blocks
+from pipeline.raw.published import describe
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Time one call."""
+    """Return the time of one call in seconds."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
@@ -43,8 +44,8 @@ def main(path: Path, repeats: int) -> None:
 
         works: dict[str, Callable[[], object]] = {
             "pandas.read_csv": lambda: pd.read_csv(path),
-            "read_csv": lambda: read_csv(path),
-            "read in blocks, check, write Parquet": convert,
+            "csv_blocks": lambda: list(csv_blocks(path)),
+            "convert to Parquet": convert,
         }
         times: dict[str, list[float]] = {name: [] for name in works}
         for _ in range(repeats):
@@ -56,7 +57,7 @@ def main(path: Path, repeats: int) -> None:
     for name, values in times.items():
         median = statistics.median(values)
         spread = f"{min(values):.2f} to {max(values):.2f}"
-        print(f"{name:36} {median:.2f} s ({spread}), {rival / median:.1f}x pandas")
+        print(f"{name:18} {median:.2f} s ({spread}), {rival / median:.1f}x pandas")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The data to measure on: splits made by the pipeline's own stages, and jobs for contestants."""
+"""Data for the benchmarks: splits made by the stages of the pipeline, and jobs for contestants."""
 
 import json
 from pathlib import Path
@@ -7,11 +7,12 @@ import numpy as np
 
 from benchmarks.children import run_module
 from benchmarks.job import Job, write_job
-from pipeline.datasets.tables import Examples, read_examples
-from pipeline.errors import SettingsError
-from pipeline.machine import available_cores
+from pipeline.base.errors import SettingsError
+from pipeline.base.machine import available_cores
+from pipeline.base.params import Settings, VariantSettings
+from pipeline.datasets.examples import Examples
+from pipeline.datasets.parquet import read_examples
 from pipeline.nn.training import make_network
-from pipeline.params import Settings, VariantSettings
 
 SAMPLE, FULL = "mnist-5k", "mnist"
 
@@ -19,7 +20,7 @@ SAMPLE, FULL = "mnist-5k", "mnist"
 def make_splits(settings: Settings, data: Path | None, folder: Path) -> Settings:
     """Make `folder/data/splits` from IDX files, or from the embedded sample if `data` is None.
 
-    Return the settings with the data in them. Raises PipelineError with a stage's own words.
+    Return the settings that name this data. Raises PipelineError if a stage fails.
     """
     datasets = dict(settings.datasets)
     if data is not None:
@@ -35,19 +36,19 @@ def make_splits(settings: Settings, data: Path | None, folder: Path) -> Settings
 
 
 def write_params(settings: Settings, folder: Path) -> None:
-    """Write settings as params.yaml; JSON is YAML."""
+    """Write settings to params.yaml as JSON, which is valid YAML."""
     text = json.dumps(settings.model_dump(), indent=2)
     (folder / "params.yaml").write_text(text, encoding="utf-8")
 
 
 def read_splits(folder: Path) -> tuple[Examples, Examples]:
-    """Return the training and the validation part."""
+    """Return the training and the validation examples."""
     splits = folder / "data" / "splits"
     return read_examples(splits / "train.parquet"), read_examples(splits / "validation.parquet")
 
 
 def check_measurable(name: str, settings: VariantSettings) -> None:
-    """Raise SettingsError for what the rivals' code does not have."""
+    """Raise SettingsError for a setting that the other contestants do not implement."""
     for key, allowed in (("optimizer", "sgd"), ("clip_norm", None)):
         if (value := getattr(settings, key)) != allowed:
             raise SettingsError(
@@ -60,7 +61,7 @@ def check_measurable(name: str, settings: VariantSettings) -> None:
 def make_job(
     folder: Path, settings: VariantSettings, seed: int, training: Examples, validation: Examples
 ) -> Job:
-    """Write the job of training a variant, its first weights included, and return it."""
+    """Write the job of training a variant, including its initial weights, and return it."""
     examples = training.first(settings.train_limit)
     network, _ = make_network(settings, len(training.description.class_names), seed)
     job = Job(

@@ -1,4 +1,4 @@
-"""What an epoch costs as images, width and depth double, for this project alone."""
+"""Measure how the time of an epoch grows as images, width and depth double, for `ours` only."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,8 +8,8 @@ from benchmarks.children import start_contestant
 from benchmarks.contest import Report, summary
 from benchmarks.data import make_job
 from benchmarks.flops import epoch_flops
-from pipeline.datasets.tables import Examples
-from pipeline.params import VariantSettings
+from pipeline.base.params import VariantSettings
+from pipeline.datasets.examples import Examples
 
 NEURONS = 256
 BATCH = 128
@@ -26,7 +26,7 @@ def measure_doubling(
     seconds: float,
     report: Report,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Time epochs without validation in three short series, each doubling one thing twice."""
+    """Return the times of epochs without validation, in three series that double twice."""
     all_images = len(training)
     series = {
         "images": [([NEURONS], all_images // part) for part in (4, 2, 1)],

@@ -1,8 +1,8 @@
-"""Floating-point operations that training needs, whoever does them: those of its matrix products.
+"""Count the floating-point operations of the matrix products in an epoch.
 
-A layer's product of (batch, n_in) with (n_in, n_out) takes 2 * batch * n_in * n_out. An image that
-is trained on passes forward, gives a weight gradient of the same size, and an input gradient in
-every layer but the first; an image that is only scored passes forward.
+The product of (batch, n_in) and (n_in, n_out) takes 2 * batch * n_in * n_out operations. A training
+image needs a forward pass, a weight gradient of the same size, and an input gradient in every layer
+but the first. A validation image needs only a forward pass.
 """
 
 import itertools
@@ -14,7 +14,7 @@ from benchmarks.job import Floats
 
 
 def epoch_flops(sizes: Sequence[int], images: int, validation_images: int) -> int:
-    """Count for an epoch. sizes: neurons in each layer, from input to output."""
+    """Return the operations of an epoch. sizes: neurons per layer, from input to output."""
     products = [n_in * n_out for n_in, n_out in itertools.pairwise(sizes)]
     forward = sum(products)
     backward = forward + sum(products[1:])
@@ -22,9 +22,9 @@ def epoch_flops(sizes: Sequence[int], images: int, validation_images: int) -> in
 
 
 def floor_flops(sizes: Sequence[int], inputs: Floats, validation_inputs: Floats) -> int:
-    """Count for an epoch as `epoch_flops`, but in the first layer those of pixels that are not 0.
+    """Return the operations of an epoch without those of zero pixels in the first layer.
 
-    The time that these take at the speed of dense products is the floor that results compare with.
+    The floor is the time that these operations would take at the speed of dense products.
     """
     pixels, validation_pixels = (int(np.count_nonzero(of)) for of in (inputs, validation_inputs))
     later = sum(n_in * n_out for n_in, n_out in itertools.pairwise(sizes[1:]))

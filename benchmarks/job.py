@@ -1,8 +1,8 @@
-"""What every contestant is handed, and what it returns: the same work for all of them.
+"""The input and the output of every contestant, so that all of them do the same work.
 
-A contestant runs in a process of its own, and a rival's loads nothing of `pipeline`: there is only
-what its users have. So a job is a folder of plain files: arrays, first weights, settings as JSON.
-This module must not import `pipeline` either.
+Each contestant runs in its own process, and only `ours` imports `pipeline`. A job is therefore a
+folder of plain files: arrays, initial weights, and settings as JSON. This module must not import
+`pipeline` either.
 """
 
 import json
@@ -19,13 +19,13 @@ Labels = NDArray[np.int64]
 
 
 class UnableError(Exception):
-    """A contestant cannot express a variant, or cannot run here; the message says why."""
+    """A contestant cannot train a variant or cannot run here; the message is the reason."""
 
 
 class Epoch(NamedTuple):
-    """What a contestant knows after an epoch: costs and accuracies as `EpochReport` defines them.
+    """Costs and accuracies of an epoch, as `EpochReport` defines them.
 
-    None stands for what a library does not tell.
+    None stands for a value that a library does not report.
     """
 
     cost: float | None
@@ -35,7 +35,7 @@ class Epoch(NamedTuple):
 
 
 Epochs = Callable[[int], Iterator[Epoch]]
-"""Given a number of validation images: train from the first weights on, for ever."""
+"""Takes a number of validation images; trains from the initial weights, without end."""
 
 
 @dataclass(frozen=True)
@@ -53,26 +53,26 @@ class Job:
 
     @property
     def batch_size(self) -> int:
-        """Images in a batch."""
+        """Images per batch."""
         size = self.settings["batch_size"]
         return len(self.labels) if size == "all" else min(size, len(self.labels))
 
     @property
     def classes(self) -> int:
-        """Neurons of the output layer."""
+        """Number of classes."""
         return len(self.weights[-1][1])
 
     def order(self) -> np.random.Generator:
-        """Return the generator whose permutations are the order of each epoch's batches.
+        """Return the generator whose permutations are the order of the images in each epoch.
 
-        It is the one of `pipeline.nn.training.make_network`, so that every contestant sees the same
+        It equals that of `pipeline.nn.training.make_network`, so every contestant sees the same
         batches and ends its epochs with the same costs. A single batch needs no order.
         """
         return np.random.default_rng(self.seed).spawn(2)[1]
 
 
 def write_job(folder: Path, job: Job) -> None:
-    """Write a job as plain files."""
+    """Write a job to a folder of plain files."""
     folder.mkdir(parents=True)
     np.save(folder / "inputs.npy", job.inputs)
     np.save(folder / "labels.npy", job.labels)
@@ -86,7 +86,7 @@ def write_job(folder: Path, job: Job) -> None:
 
 
 def read_job(folder: Path) -> Job:
-    """Read what `write_job` wrote."""
+    """Return the job that `write_job` wrote to a folder."""
     layers = len(list(folder.glob("weight*.npy")))
     return Job(
         np.load(folder / "inputs.npy"),

@@ -1,4 +1,4 @@
-"""The machine that is measured, and an environment in which libraries run as they come."""
+"""The machine, and an environment in which libraries run with their defaults."""
 
 import os
 import platform
@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pipeline.machine import available_cores, physical_memory
+from pipeline.base.machine import available_cores, physical_memory
 
 ROOT = Path(__file__).resolve().parent.parent
 THREADS = (
@@ -18,19 +18,19 @@ CODE = (
     "NUMBA_CPU_FEATURES", "NUMBA_CPU_NAME", "NUMBA_DISABLE_JIT", "NUMBA_OPT",
     "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE",
 )  # fmt: skip
-"""Variables that make libraries use other machine code than they would choose."""
+"""Variables that override the machine code that a library chooses."""
 BUSY = 0.5
-"""Mean number of running processes above which times are not to be trusted."""
+"""Load average above which times are not reliable."""
 
 
 def free_environment(**extra: str) -> dict[str, str]:
-    """Return the environment without what chooses kernels or threads, and with `extra`."""
+    """Return the environment without variables for kernels and threads, plus `extra`."""
     free = {key: value for key, value in os.environ.items() if key not in (*CODE, *THREADS)}
     return free | {"PYTHONPATH": str(ROOT)} | extra
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return the processor's model, cores, memory and operating system."""
+    """Return the processor, cores, memory, operating system and load."""
     return {
         "processor": _processor(),
         "cores": available_cores(),

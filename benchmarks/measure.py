@@ -1,4 +1,4 @@
-"""All measurements of one run: the machine's peak, epochs, whole processes, and doubling."""
+"""Run all measurements: the peak of the machine, epochs, whole processes, and doubling."""
 
 import json
 import tempfile
@@ -10,11 +10,11 @@ from benchmarks.contest import FEW_ROUNDS, Report, hold_contest, summary
 from benchmarks.data import make_job, make_splits, read_splits
 from benchmarks.doubling import measure_doubling
 from benchmarks.whole import measure_whole
-from pipeline.machine import available_cores
-from pipeline.params import Settings
+from pipeline.base.machine import available_cores
+from pipeline.base.params import Settings
 
 Peak = dict[str, dict[str, float]]
-"""GFLOP/s on one core and on all, by size."""
+"""GFLOP/s on one core and on all cores, by size."""
 
 
 def measure_everything(
@@ -27,9 +27,9 @@ def measure_everything(
     seconds: float,
     report: Report,
 ) -> dict[str, Any]:
-    """Return all results, as results.json keeps them. `data` None takes the embedded sample.
+    """Return all results in the form of results.json. If `data` is None, use the embedded sample.
 
-    Raises PipelineError where the data, a setting or a contestant is at fault.
+    Raises PipelineError if the data or a setting is invalid, or a contestant fails.
     """
     few_rounds = min(rounds, FEW_ROUNDS)
     with tempfile.TemporaryDirectory() as name:
@@ -84,15 +84,15 @@ def measure_everything(
 
 
 def measure_peak() -> Peak:
-    """Time matrix products of several sizes on one core and on all."""
+    """Return the speed of matrix products of several sizes, on one core and on all cores."""
     one = run_module("benchmarks.peak", OPENBLAS_NUM_THREADS="1", VECLIB_MAXIMUM_THREADS="1")
     return {"one_core": json.loads(one), "all_cores": json.loads(run_module("benchmarks.peak"))}
 
 
 def highest_peak(peaks: list[Peak], report: Report) -> dict[str, Any]:
-    """Return the fastest of all products timed through the run, in GFLOP/s, and each size's spread.
+    """Return the highest speed of all products during the run in GFLOP/s, and the spread by size.
 
-    A peak measured once, in a moment when the machine was slow, would flatter us.
+    A peak that is measured only once, while the machine is slow, would flatter our results.
     """
     highest: dict[str, Any] = {}
     for cores, speeds in peaks[0].items():
@@ -100,6 +100,7 @@ def highest_peak(peaks: list[Peak], report: Report) -> dict[str, Any]:
         highest[cores] = max(of["max"] for of in by_size.values())
         highest[f"{cores}_by_size"] = by_size
     report(
-        f"sgemm: {highest['one_core']:.0f} GFLOP/s on one core, {highest['all_cores']:.0f} on all"
+        f"peak: {highest['one_core']:.0f} GFLOP/s on one core, "
+        f"{highest['all_cores']:.0f} on all cores"
     )
     return highest

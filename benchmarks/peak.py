@@ -1,9 +1,9 @@
-"""The fastest single-precision matrix product that NumPy does here, in GFLOP/s.
+"""Measure the peak speed of single-precision matrix products in NumPy, in GFLOP/s.
 
     python -m benchmarks.peak
 
-BLAS takes its own kernels, and as many threads as it likes or as the environment allows. Prints the
-speed by size as JSON.
+BLAS chooses its kernels and, unless the environment limits it, its number of threads. The speed is
+printed by size as JSON.
 """
 
 import json
@@ -13,16 +13,16 @@ import numpy as np
 
 SIZES = (1024, 1536, 2048)
 SECONDS = 0.3
-"""Time for each measurement, at least."""
+"""Minimum time per measurement."""
 
 
 def main() -> None:
-    """Measure all sizes."""
+    """Measure all sizes and print the results."""
     print(json.dumps({size: speed(size) for size in SIZES}))
 
 
 def speed(size: int) -> float:
-    """Return GFLOP/s of a product of two square matrices."""
+    """Return the speed of a product of two square matrices, in GFLOP/s."""
     rng = np.random.default_rng(0)
     a, b = (rng.random((size, size), np.float32) for _ in range(2))
     c = np.empty_like(a)

@@ -1,11 +1,11 @@
-"""How many trials per hour a sweep runs, on one worker and on two, beside `dvc exp run`.
+"""Compare the trials per hour of a sweep on one and on two workers with `dvc exp run`.
 
     dvc repro split
     python -m benchmarks.sweep [--trials 24] [--repeats 3] [--runs 4]
 
-One and two workers alternate and run the same trials of params.yaml's sweep; starting the workers
-is not counted. `dvc exp run` then trains and evaluates the first of those trials one after the
-other, in a copy of the working tree.
+One and two workers run the same trials of the sweep in params.yaml, in turns. The start of the
+workers is not measured. `dvc exp run` then trains and evaluates the first of these trials one by
+one, in a copy of the working tree.
 """
 
 import shlex
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.params import read_params
+from pipeline.base.params_file import read_params
 from pipeline.tuning.cluster import open_cluster
 from pipeline.tuning.fingerprint import own_fingerprint
 from pipeline.tuning.plan import SweepPlan
@@ -31,7 +31,7 @@ SPLITS = Path("data/splits")
 
 
 def sweep_seconds(plan: SweepPlan, workers: int) -> tuple[float, list[list[str]]]:
-    """Time a sweep from nothing; return its trials as options of `dvc exp run` too."""
+    """Return the time of a new sweep, and its trials as options of `dvc exp run`."""
     data = TrialData(
         (SPLITS / "train.parquet").read_bytes(),
         (SPLITS / "validation.parquet").read_bytes(),
@@ -52,7 +52,7 @@ def sweep_seconds(plan: SweepPlan, workers: int) -> tuple[float, list[list[str]]
 
 
 def experiment_seconds(variant: str, trials: list[list[str]]) -> list[float]:
-    """Time `dvc exp run` of each trial, train and evaluate alone."""
+    """Return the time of `dvc exp run` for each trial, with `train` and `evaluate` only."""
     with tempfile.TemporaryDirectory() as folder:
         for file in filter(None, run("git ls-files -z", ".").split("\0")):
             (Path(folder) / file).parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ def experiment_seconds(variant: str, trials: list[list[str]]) -> list[float]:
 
 
 def run(command: str, folder: str) -> str:
-    """Run a command and return what it printed."""
+    """Run a command and return its output."""
     return subprocess.run(
         shlex.split(command), cwd=folder, check=True, capture_output=True, text=True
     ).stdout
@@ -81,7 +81,7 @@ def run(command: str, folder: str) -> str:
 @click.command()
 @click.option("--trials", default=24, show_default=True)
 @click.option("--repeats", default=3, show_default=True)
-@click.option("--runs", default=4, show_default=True, help="Trials to run by `dvc exp run`.")
+@click.option("--runs", default=4, show_default=True, help="Trials to run with `dvc exp run`.")
 def main(trials: int, repeats: int, runs: int) -> None:
     """Compare one worker, two workers and `dvc exp run`."""
     settings = read_params()
@@ -103,13 +103,13 @@ def main(trials: int, repeats: int, runs: int) -> None:
             f"{workers} worker(s): {median:.1f} s ({spread}), {3600 * trials / median:.0f} per hour"
         )
     ratios = [one / two for one, two in zip(times[1], times[2], strict=True)]
-    print(f"two over one: {medians[1] / medians[2]:.2f}x ", end="")
-    print(f"({', '.join(f'{ratio:.2f}' for ratio in ratios)} pair by pair)")
+    print(f"two workers are {medians[1] / medians[2]:.2f} times as fast as one ", end="")
+    print(f"(in each pair of runs: {', '.join(f'{ratio:.2f}' for ratio in ratios)})")
     if runs:
         seconds_each = experiment_seconds(variant, options[:runs])
         mean = statistics.mean(seconds_each)
         print(f"dvc exp run: {mean:.1f} s per trial, {3600 / mean:.0f} per hour; ", end="")
-        print(f"two workers run {mean * trials / medians[2]:.0f} times as many")
+        print(f"two workers run {mean * trials / medians[2]:.0f} times as many trials")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Results as Markdown tables, and their place in the README."""
+"""Format results as Markdown tables, and insert them into docs/speed.md."""
 
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import DataError
-from pipeline.files import whole_file
+from pipeline.base.errors import DataError
+from pipeline.base.files import whole_file
 
 BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
 
@@ -12,21 +12,23 @@ Results = dict[str, Any]
 
 
 def render(results: Results) -> str:
-    """Write everything that was measured as Markdown; what is not an epoch's time folds away."""
+    """Return all results as Markdown, with all but the times per epoch collapsed."""
     folded = [
-        "Milliseconds per epoch, validated on a single image:",
+        "Milliseconds per epoch, with validation on a single image:",
         _epochs(results, "without_validation_seconds"),
-        "GFLOP/s, validation included, counted as if no pixel were 0; sparing zeros, ours may be "
-        "above the peak of dense products. The floor is the time that an epoch's products would "
-        "take at this peak on all cores, the first layer's with pixels that are not 0 alone:",
+        "GFLOP/s, including validation, counted as if no pixel were 0. Ours leaves out zero pixels "
+        "and can therefore exceed the peak of dense products. The floor is the time that the "
+        "products of an epoch would take at this peak on all cores, without those of zero pixels "
+        "in the first layer:",
         _speeds(results),
         *_whole(results),
-        "Ours as images, width and depth double, batches of 128, validated on a single image:",
+        "Ours as images, width and depth double, with batches of 128 and validation on a single "
+        "image:",
         _doubling(results),
     ]
     parts = [
         _setting(results),
-        "Milliseconds per epoch; in brackets the fastest and the slowest round:",
+        "Milliseconds per epoch; the fastest and the slowest round are in brackets:",
         _epochs(results, "epoch_seconds"),
         _reasons(results),
         "<details>\n<summary>Without validation, GFLOP/s, whole processes, doubling</summary>",
@@ -37,17 +39,17 @@ def render(results: Results) -> str:
 
 
 def check_place(readme: Path) -> None:
-    """Raise DataError unless the README has one place for the tables."""
+    """Raise DataError unless the page has exactly one place for the tables."""
     try:
         text = readme.read_text(encoding="utf-8")
     except OSError as error:
         raise DataError(f"{readme} cannot be read: {error.strerror}") from error
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise DataError(f"{readme} must have one {BEGIN} and after it one {END}")
+        raise DataError(f"{readme} must contain one {BEGIN} followed by one {END}")
 
 
 def put_in_place(readme: Path, markdown: str) -> None:
-    """Replace what stands between the README's markers."""
+    """Replace the text between the markers of the page."""
     check_place(readme)
     text = readme.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
@@ -57,31 +59,31 @@ def put_in_place(readme: Path, markdown: str) -> None:
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
-    """Write a Markdown table, the first column to the left, others to the right."""
+    """Return a Markdown table, with the first column aligned left and the others right."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def milliseconds(seconds: float) -> str:
-    """Write a time with three significant digits."""
+    """Return a time in milliseconds with three significant digits."""
     value = seconds * 1e3
     return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}".rstrip(".")
 
 
 def _setting(results: Results) -> str:
-    """Say where and on what all this was measured."""
+    """Return a description of the machine, the data, the method and the libraries."""
     machine, method, data = results["machine"], results["method"], results["data"]
     peak = results["peak_gflops"]
-    # Packages' versions; the other entries have their threads in brackets.
+    # Versions of packages only; the entries of BLAS and OpenMP contain brackets.
     versions = dict.fromkeys(
         each for of in results["libraries"].values() for each in of if "(" not in each
     )
     return (
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']:g} GiB, "
-        f"{machine['system']}. {data['source']}: {data['images']:,} images to train on, "
-        f"{data['validation_images']:,} to validate on. Medians of {method['rounds']} rounds in "
-        f"turns. {', '.join(versions)}. NumPy's single-precision matrix products peak at "
-        f"{peak['all_cores']:.0f} GFLOP/s, at {peak['one_core']:.0f} on one core."
+        f"{machine['system']}. {data['source']}: {data['images']:,} training images, "
+        f"{data['validation_images']:,} validation images. Medians of {method['rounds']} rounds, "
+        f"in turns. {', '.join(versions)}. NumPy's single-precision matrix products reach "
+        f"{peak['all_cores']:.0f} GFLOP/s on all cores and {peak['one_core']:.0f} on one core."
     )
 
 
@@ -105,7 +107,7 @@ def _epochs(results: Results, key: str) -> str:
 
 
 def _speeds(results: Results) -> str:
-    """Write GFLOP/s of all contestants; for this project its share of the peak, times the floor."""
+    """Return a table of the GFLOP/s of all contestants, and of ours relative to peak and floor."""
     peak, names = results["peak_gflops"]["all_cores"], _contestants(results)
     rows = []
     for variant, result in results["epochs"].items():
@@ -115,12 +117,12 @@ def _speeds(results: Results) -> str:
         times = result["contestants"]["ours"]["epoch_seconds"]["median"] / floor
         cells += [f"{speeds['ours'] / peak:.0%}", milliseconds(floor), f"{times:.1f}"]
         rows.append([variant, f"{result['flops'] / 1e9:.2f}", *cells])
-    last = ["ours, of the peak", "floor, ms", "ours, times the floor"]
+    last = ["ours / peak", "floor, ms", "ours / floor"]
     return table(["variant", "GFLOP per epoch", *names, *last], rows)
 
 
 def _reasons(results: Results) -> str:
-    """Say for every gap why it is there."""
+    """Return the reason for every missing time."""
     reasons: dict[str, list[str]] = {}
     for variant, result in results["epochs"].items():
         for name, of in result["contestants"].items():
@@ -139,9 +141,9 @@ def _whole(results: Results) -> list[str]:
     header = ["variant", *(f"{name}, s" for name in names), *(f"{name}, MiB" for name in names)]
     epochs = next(iter(results["whole"].values()))["epochs"]
     title = (
-        f"Whole processes of {epochs} epochs, from files to a saved model, and their peaks of "
-        "memory; ours is the stage `train`, from Parquet and compiled before, PyTorch's a script "
-        "from .npy:"
+        f"Whole processes of {epochs} epochs, from files to a saved model, and their peak memory. "
+        "Ours is the stage `train`, which reads Parquet and was compiled before; PyTorch's is a "
+        "script that reads .npy files:"
     )
     return [title, table(header, rows)]
 

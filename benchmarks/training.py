@@ -1,10 +1,10 @@
-"""How long training takes, beside PyTorch, scikit-learn and loops in NumPy.
+"""Compare the speed of training with PyTorch, scikit-learn and loops in NumPy.
 
     python -m benchmarks.training [--data FOLDER]
 
-Everything is measured in one run: contestants take turns, each in a process of its own. A complete
-run writes results.json and results.png beside this file and the tables of README.md; a run of only
-some variants or contestants, or a quick one, writes where --output says and otherwise shows.
+Everything is measured in one run: contestants take turns, each in its own process. A complete run
+writes results.json and results.png next to this file, and the tables in docs/speed.md. A quick run,
+or a run of some variants or contestants only, writes to the folder --output, or only prints.
 """
 
 import importlib.util
@@ -18,17 +18,17 @@ from benchmarks.data import check_measurable
 from benchmarks.machine import BUSY, ROOT, describe_machine
 from benchmarks.measure import measure_everything
 from benchmarks.table import check_place, put_in_place, render
-from pipeline.command import Command, warn
-from pipeline.errors import SettingsError
-from pipeline.files import write_json
-from pipeline.params import read_params
+from pipeline.base.command import Command, warn
+from pipeline.base.errors import SettingsError
+from pipeline.base.files import write_json
+from pipeline.base.params_file import read_params
 
-HERE, README = Path(__file__).parent, ROOT / "README.md"
+HERE, PAGE = Path(__file__).parent, ROOT / "docs" / "speed.md"
 FULL_MNIST = ROOT.parent / "shared" / "data" / "mnist"
 
 
 def names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
-    """Split a list with commas."""
+    """Split a comma-separated list."""
     return tuple(name.strip() for name in value.split(",")) if value else ()
 
 
@@ -36,18 +36,20 @@ def names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Folder with the IDX files of MNIST. Default: ../shared/data/mnist beside the checkout "
-    "if it is there, else the embedded sample of 5,000 digits.",
+    help="Folder with the IDX files of MNIST. Default: ../shared/data/mnist next to the repository "
+    "if it exists, else the embedded sample of 5,000 digits.",
 )
-@click.option("--variants", callback=names, help="Names with commas; all by default.")
-@click.option("--contestants", callback=names, help="Names with commas; all by default.")
+@click.option("--variants", callback=names, help="Comma-separated names; all by default.")
+@click.option("--contestants", callback=names, help="Comma-separated names; all by default.")
 @click.option(
-    "--without", callback=names, help="Contestants to leave out; pytorch names all its own."
+    "--without",
+    callback=names,
+    help="Comma-separated contestants to leave out; pytorch stands for all pytorch-*.",
 )
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True)
-@click.option("--quick", is_flag=True, help="One short round on the embedded sample.")
-@click.option("--output", type=click.Path(path_type=Path), help="Folder for results.json and .png.")
+@click.option("--quick", is_flag=True, help="Measure one short round on the embedded sample.")
+@click.option("--output", type=click.Path(path_type=Path), help="Folder for the results.")
 def main(
     data: Path | None,
     variants: tuple[str, ...],
@@ -59,7 +61,7 @@ def main(
     quick: bool,
     output: Path | None,
 ) -> None:
-    """Measure training against named rivals, in one run with alternating rounds."""
+    """Compare the speed of training with other libraries, in alternating rounds of one run."""
     settings = read_params(ROOT / "params.yaml")
     complete = not (quick or variants or contestants or without)
     variants = variants or tuple(settings.variants)
@@ -67,32 +69,32 @@ def main(
         check_measurable(variant, settings.variant(variant))
     contestants = choose_contestants(contestants, without)
     if complete and output is None:
-        check_place(README)
+        check_place(PAGE)
     if quick:
         rounds, seconds = 1, 0.02
     elif data is None and FULL_MNIST.is_dir():
         data = FULL_MNIST
     machine = describe_machine()
     if machine["load_before"] > BUSY and not quick:
-        warn(f"this machine is busy (load {machine['load_before']}): times will not be its own")
+        warn(f"this machine is busy (load {machine['load_before']}): the times are not reliable")
     measured = measure_everything(
         settings, data, variants, contestants, rounds=rounds, seconds=seconds, report=click.echo
     )
     results = {"machine": machine, **measured}
     click.echo(f"\n{render(results)}\n")
     if output is None and not complete:
-        click.echo("Not all was measured, so nothing was written; --output FOLDER keeps it.")
+        click.echo("Only a complete run updates the results; --output FOLDER saves these.")
         return
     write_json((output or HERE) / "results.json", results)
     draw_chart(results, (output or HERE) / "results.png")
     if output is None:
-        put_in_place(README, render(results))
+        put_in_place(PAGE, render(results))
 
 
 def choose_contestants(wanted: tuple[str, ...], without: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the contestants in their order; `ours` always takes part.
+    """Return the chosen contestants, in the order of CONTESTANTS and always with `ours`.
 
-    Raises SettingsError for an unknown name, or where a package that one needs is not installed.
+    Raises SettingsError for an unknown name, or if PyTorch is needed and not installed.
     """
     for name in wanted:
         if name not in CONTESTANTS:
@@ -101,7 +103,7 @@ def choose_contestants(wanted: tuple[str, ...], without: tuple[str, ...]) -> tup
     for name in without:
         matching = {known for known in CONTESTANTS if known == name or known.startswith(f"{name}-")}
         if not matching or "ours" in matching:
-            raise SettingsError(f"without must name rivals, got {name}")
+            raise SettingsError(f"without must name contestants other than ours, got {name}")
         left_out |= matching
     chosen = tuple(
         name
@@ -110,7 +112,7 @@ def choose_contestants(wanted: tuple[str, ...], without: tuple[str, ...]) -> tup
     )
     if any(name.startswith("pytorch") for name in chosen) and not importlib.util.find_spec("torch"):
         raise SettingsError(
-            "PyTorch is not installed: run `make bench`, or `pip install -e '.[bench]'` here, "
+            "PyTorch is not installed: run `make bench` or `pip install -e '.[bench]'`, "
             "or leave it out with --without pytorch"
         )
     return chosen

@@ -1,4 +1,4 @@
-"""Whole processes, from files to a trained model: the stage `train` beside a PyTorch script."""
+"""Measure whole processes, from files to a trained model: the stage `train` and PyTorch."""
 
 import json
 import sys
@@ -8,10 +8,10 @@ from typing import Any
 from benchmarks.children import run_module
 from benchmarks.contest import Report, summary
 from benchmarks.data import write_params
-from pipeline.params import Settings
+from pipeline.base.params import Settings
 
 EPOCHS = 5
-"""Epochs of a run: few, so that starting and reading count."""
+"""Epochs per run: few, so that startup and reading count."""
 
 
 def measure_whole(
@@ -24,9 +24,9 @@ def measure_whole(
     rounds: int,
     report: Report,
 ) -> dict[str, Any]:
-    """Return seconds and peak memory for those of `ours` and `pytorch-eager` that take part.
+    """Return the seconds and the peak memory of `ours` and `pytorch-eager`, if they are measured.
 
-    `folder` holds the splits that the stage reads; `job_folder` the .npy files of the script.
+    `folder` contains the splits that the stage reads, `job_folder` the .npy files of the script.
     """
     write_params(settings.model_copy(update={"epochs": EPOCHS}), folder)
     commands = {
@@ -35,10 +35,10 @@ def measure_whole(
             "benchmarks.contestants.pytorch_script", str(job_folder), str(EPOCHS), "model.pt",
         ),
     }  # fmt: skip
-    taking_part = [name for name in commands if name in contestants]
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in taking_part}
+    chosen = [name for name in commands if name in contestants]
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in chosen}
     for _ in range(rounds):
-        for name in taking_part:
+        for name in chosen:
             command = (sys.executable, "-m", *commands[name])
             runs[name].append(json.loads(run_module("benchmarks.clock", *command, cwd=folder)))
     result: dict[str, Any] = {"epochs": EPOCHS}

@@ -1,10 +1,11 @@
-"""The process in which one contestant trains one variant, told from outside when to measure.
+"""Train one variant with one contestant, and measure it on request.
 
     python -m benchmarks.worker CONTESTANT JOB_FOLDER
 
-Answers are lines of JSON: first what it is and how its first epochs went, or why it cannot; then
-one measurement per request on standard input, so that contestants can take turns. This module
-loads neither NumPy nor `pipeline`: each contestant loads what it needs.
+Answers are lines of JSON. The first one describes the contestant and its first epochs, or gives the
+reason why it cannot train the variant. Then each request on standard input is answered with one
+measurement, so that contestants can take turns. This module imports neither NumPy nor `pipeline`;
+each contestant imports what it needs.
 """
 
 import importlib
@@ -22,29 +23,29 @@ if TYPE_CHECKING:
     from benchmarks.job import Epochs
 
 FIRST_EPOCHS = 2
-"""Epochs whose costs are told, to be compared."""
+"""Number of epochs whose costs are compared."""
 PACKAGES = {
     "numpy": ("numpy", "NumPy"),
-    "pipeline.nn.compiled": ("numba", "Numba"),  # compiled it, maybe for an earlier process
+    "pipeline.nn.compiled": ("numba", "Numba"),  # compiled it, perhaps in an earlier process
     "scipy": ("scipy", "SciPy"),
     "torch": ("torch", "PyTorch"),
     "sklearn": ("scikit-learn", "scikit-learn"),
 }
-"""By a module that shows that a package is used: its distribution and its title."""
+"""Distribution and title of a package, by a module that is loaded if the package is used."""
 
 
 def main() -> None:
-    """Prepare, then answer requests until there are no more."""
+    """Prepare the contestant, then answer requests until there are no more."""
     name, folder = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print goes to standard error
+    os.dup2(2, 1)  # the output of libraries goes to standard error
 
     def answer(content: dict[str, Any]) -> None:
         answers.write(json.dumps(content) + "\n")
         answers.flush()
 
     contestant = importlib.import_module(f"benchmarks.contestants.{CONTESTANTS[name]}")
-    from benchmarks.job import UnableError, read_job  # after the contestant: this loads NumPy
+    from benchmarks.job import UnableError, read_job  # after the contestant: it imports NumPy
 
     job = read_job(Path(folder))
     everything = len(job.validation_labels)
@@ -66,7 +67,7 @@ def main() -> None:
 
 
 def measure(epochs: "Epochs", scored: int, seconds: float) -> dict[str, Any]:
-    """Train anew: an epoch to warm up, then whole epochs for at least `seconds`."""
+    """Train from the start: one epoch to warm up, then whole epochs for at least `seconds`."""
     running = epochs(scored)
     next(running)
     count, elapsed = 0, 0.0
@@ -79,9 +80,9 @@ def measure(epochs: "Epochs", scored: int, seconds: float) -> dict[str, Any]:
 
 
 def libraries() -> list[str]:
-    """Return what computes here: packages with versions, BLAS and OpenMP with their threads.
+    """Return the versions of packages, and the numbers of threads of BLAS and OpenMP.
 
-    The latter where threadpoolctl is installed, which knows them.
+    The latter are included only if threadpoolctl is installed.
     """
     found = [f"Python {sys.version.split()[0]}"]
     for module, (distribution, title) in PACKAGES.items():
@@ -94,7 +95,7 @@ def libraries() -> list[str]:
     for pool in threadpool_info():
         words = (pool["internal_api"], pool["version"], pool.get("architecture"))
         name = " ".join(word for word in words if word)
-        # A pool's own name for its file tells two OpenBLAS apart, NumPy's and SciPy's.
+        # The prefix of its file distinguishes the OpenBLAS of NumPy from that of SciPy.
         found.append(f"{name} ({pool['prefix']}), threads: {pool['num_threads']}")
     return found
 

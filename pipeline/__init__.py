@@ -1,5 +1,7 @@
-"""Fully connected networks from scratch, and everything around them that is not a command line.
+"""Fully connected networks from scratch, with their data, training, evaluation and figures.
 
-Reading order: `params`, `errors`, `files`, then `datasets/` (from raw files to normalised splits),
-`nn/` (the networks), `evaluation`, `figures/`.
+Reading order: `params`, `errors`, `files`, then `raw/` (from sources to raw images), `datasets/`
+(to normalised splits), `nn/` (the networks), `evaluation`, `figures/`.
 """
+
+__version__ = "0.1.0"

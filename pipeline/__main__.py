@@ -1,15 +1,18 @@
-"""Use trained models by hand: `python -m pipeline predict | explain | try | results`."""
+"""The command `digits`, or `python -m pipeline`, for trained models, sweeps and repeats."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
-from pipeline.command import Command
-from pipeline.datasets.tables import Examples, open_examples, read_examples
-from pipeline.errors import DataError, SettingsError, printable
-from pipeline.files import read_json
+from pipeline.base.command import Command
+from pipeline.base.errors import DataError, SettingsError, printable
+from pipeline.base.files import read_json
+from pipeline.base.params_file import read_params
+from pipeline.datasets.examples import Examples
+from pipeline.datasets.parquet import open_examples, read_examples
 from pipeline.nn.devices import find_device
 from pipeline.nn.inspection import Inspection, inspect
 from pipeline.nn.layers import Array
@@ -17,28 +20,42 @@ from pipeline.nn.model_file import Model, load_model
 from pipeline.nn.prediction import check_fits, predict_probabilities
 from pipeline.nn.streaming import hold, training_set
 from pipeline.nn.training import Training, make_network
-from pipeline.params import read_params
 
 SPLITS = Path("data/splits")
 SUMMARY = Path("metrics/summary.json")
 
 
-@click.group()
+class _Commands(click.Group):
+    """The commands in this file, and those in stages/ that can also run without DVC."""
+
+    _stages = ("repeat", "sweep")
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *self._stages])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self._stages:
+            command: click.Command = import_module(f"stages.{cmd_name}").main
+            return command
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_Commands)
 def main() -> None:
-    """Use trained models by hand."""
+    """Use trained models, run sweeps, and repeat training with several seeds."""
 
 
 @main.command(cls=Command)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1)
-@click.option("--index", type=click.IntRange(min=0), help="Take this test image, counted from 0.")
+@click.option("--index", type=click.IntRange(min=0), help="Use this test image, counted from 0.")
 def predict(model: Path, images: tuple[Path, ...], index: int | None) -> None:
-    """Say which digit each of IMAGES shows, with the probability of every class.
+    """Predict the digit in each of IMAGES, with the probability of every class.
 
     IMAGES are PNG or JPEG pictures of one digit each: grey or colour, any size, dark on light or
     light on dark. They are centred and scaled as MNIST's digits were.
     """
-    from pipeline.datasets.pictures import read_picture
+    from pipeline.datasets.picture import read_picture
 
     if bool(images) == (index is not None):
         raise SettingsError("predict needs either IMAGES or --index")
@@ -47,27 +64,38 @@ def predict(model: Path, images: tuple[Path, ...], index: int | None) -> None:
         test = _example(loaded, index)
         _show(loaded, f"test image {index}", test.inputs)
         click.echo(f"true label: {printable(loaded.class_names[test.labels[0]])}")
+    refused = 0
     for path in images:
-        _show(loaded, str(path), loaded.normalization.apply(read_picture(path)[np.newaxis]))
+        try:
+            picture = read_picture(path)
+        except DataError as error:
+            if len(images) == 1:
+                raise
+            click.echo(f"Error: {error}", err=True)
+            refused += 1
+        else:
+            _show(loaded, str(path), loaded.normalization.apply(picture[np.newaxis]))
+    if refused:
+        raise DataError(f"{refused} of {len(images)} pictures could not be used")
 
 
 @main.command(cls=Command)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("image", type=click.Path(path_type=Path), required=False)
-@click.option("--index", type=click.IntRange(min=0), help="Take this test image, counted from 0.")
-@click.option("--label", help="The true class of IMAGE; without it, the predicted one is taken.")
+@click.option("--index", type=click.IntRange(min=0), help="Use this test image, counted from 0.")
+@click.option("--label", help="The true class of IMAGE; by default the predicted one.")
 @click.option(
     "--images",
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Save figures of the passes and the step in this folder.",
+    help="Save figures of both passes and the update in this folder.",
 )
 def explain(
     model: Path, image: Path | None, index: int | None, label: str | None, folder: Path | None
 ) -> None:
-    """Show what happens in a network to one image, layer by layer.
+    """Show what a network computes for one image, layer by layer.
 
-    Prints delta (the cost's gradient in each pre-activation), dJ/dW and dJ/dB.
+    Prints delta (the gradient of the cost in each pre-activation), dJ/dW and dJ/dB.
     """
     loaded = load_model(model)
     title, inputs, true = _chosen(loaded, image, index, label)
@@ -87,18 +115,19 @@ def explain(
 @main.command("try", cls=Command)
 @click.argument("variant")
 @click.option(
-    "--train-images", type=click.IntRange(min=1), help="Train on so many images, or be asked."
+    "--train-images",
+    type=click.IntRange(min=1),
+    help="Number of training images; prompted for if omitted.",
 )
 @click.option(
     "--test-images",
     type=click.IntRange(min=1),
-    help="Test on so many images of the validation part, or be asked.",
+    help="Number of testing images; prompted for if omitted.",
 )
 def try_variant(variant: str, train_images: int | None, test_images: int | None) -> None:
-    """Train VARIANT on a few images, showing the cost of every round. Nothing is saved.
+    """Train VARIANT on a few images and show the cost of every epoch. Nothing is saved.
 
-    The testing images come from the validation part, so that the test set stays unseen while you
-    try things out.
+    The testing images come from the validation part, so that the test set stays unseen.
     """
     settings = read_params()
     chosen = settings.variant(variant)
@@ -110,8 +139,8 @@ def try_variant(variant: str, train_images: int | None, test_images: int | None)
     network, rng = make_network(chosen, len(training.description.class_names), settings.seed)
     engine = device.engine(network, chosen)
     run = Training(engine, chosen, training_set(engine, training), hold(engine, testing), rng)
-    for report in run.run():
-        click.echo(f"round {report.epoch}: cost {report.train.cost:.4f}")
+    for report in run.epochs():
+        click.echo(f"epoch {report.epoch}: cost {report.train.cost:.4f}")
     _, right = engine.measure(hold(engine, training))
     click.echo(f"accuracy on {len(training)} training images: {right / len(training):.2%}")
     click.echo(f"accuracy on {len(testing)} testing images: {report.validation.accuracy:.2%}")
@@ -154,7 +183,7 @@ def _result(variant: str, metrics: dict[str, Any]) -> tuple[str, ...]:
 def _chosen(
     model: Model, image: Path | None, index: int | None, label: str | None
 ) -> tuple[str, Array, int]:
-    """Give a name, the inputs `(784,)` and the true class of the image to explain."""
+    """Return a title, the inputs `(784,)` and the true class of the image to explain."""
     if label is not None and label not in model.class_names:
         raise SettingsError(f"--label must be one of {', '.join(model.class_names)}, got {label}")
     if index is not None and image is None:
@@ -163,7 +192,7 @@ def _chosen(
         example = _example(model, index)
         return f"test image {index}", example.inputs[0], int(example.labels[0])
     if image is not None and index is None:
-        from pipeline.datasets.pictures import read_picture
+        from pipeline.datasets.picture import read_picture
 
         inputs = model.normalization.apply(read_picture(image)[np.newaxis])[0]
         true = model.class_names.index(label) if label else _predicted(model, inputs)
@@ -191,7 +220,7 @@ def _print_inspection(model: Model, inspection: Inspection, title: str, *, label
             click.echo(f"{name} ({shape}, norm {norm:.4g})")
             click.echo(np.array2string(values, precision=4, threshold=40, max_line_width=96))
     click.echo(f"\npredicted: {printable(model.class_names[inspection.predicted])}")
-    true = model.class_names[inspection.label] if labelled else "not given; taken as predicted"
+    true = model.class_names[inspection.label] if labelled else "not given; the prediction is used"
     click.echo(f"true label: {printable(true)}")
 
 
@@ -229,4 +258,4 @@ def _part(name: str, count: int, option: str) -> Examples:
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m pipeline")
+    main(prog_name="digits")

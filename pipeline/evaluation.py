@@ -1,14 +1,13 @@
-"""What a trained network is worth: accuracies with their interval, losses, predictions."""
+"""Evaluation of a trained network: accuracies with an interval, losses, predictions."""
 
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from scipy.stats import binomtest
-from sklearn.metrics import precision_recall_fscore_support
 
-from pipeline.datasets.tables import Examples, ExampleSet
-from pipeline.errors import ModelError
+from pipeline.base.errors import ModelError
+from pipeline.base.tables import Table
+from pipeline.datasets.examples import Examples, ExampleSet
+from pipeline.metrics import confusion_counts, f1_scores, precision_recall, wilson_interval
 from pipeline.nn.devices import Device, Engine
 from pipeline.nn.model_file import Model
 from pipeline.nn.prediction import check_fits, predict_probabilities
@@ -16,7 +15,7 @@ from pipeline.nn.streaming import hold
 from pipeline.nn.training import Score
 
 DIGITS = 6
-"""Decimals kept in metrics: finer than one image in 60,000."""
+"""Decimal places of the metrics: finer than one image in 60,000."""
 
 
 def evaluate(
@@ -26,15 +25,14 @@ def evaluate(
     test: Examples,
     test_sample: int | None,
     device: Device,
-) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Measure a model on the images it was trained on, on the validation part and on the test set.
+) -> tuple[dict[str, Any], Table]:
+    """Measure a model on its training images, the validation part and the test set.
 
-    Gives the metrics, and a table of test images with columns label, prediction (class names) and
-    confidence. The interval of the test accuracy is Wilson's, at 95 %: where the accuracy on
-    other images of the same kind would lie. Losses are in the unit of the model's loss. The
-    training images are taken block by block: there may be more of them than memory holds.
-    Raises DataError where the model does not fit the images, and ModelError where its weights are
-    so large that numbers overflow on the way.
+    Returns the metrics, and a table of test images with columns label, prediction (class names) and
+    confidence. The test accuracy comes with its 95 % Wilson interval, an estimate for other images
+    of the same kind. Losses are in the unit of the model's loss. The training images are processed
+    block by block and may be larger than memory. Raises DataError if the model does not fit the
+    images, ModelError if its weights are so large that numbers overflow.
     """
     check_fits(model, test)
     sets: dict[str, ExampleSet] = {"train": train, "validation": validation, "test": test}
@@ -43,22 +41,23 @@ def evaluate(
     probabilities = predict_probabilities(model, test.inputs, engine)
     predicted = probabilities.argmax(axis=1)
     right = predicted == test.labels
-    interval = binomtest(int(right.sum()), len(right)).proportion_ci(0.95, method="wilson")
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        test.labels, predicted, average="macro", zero_division=0
-    )
+    low, high = wilson_interval(int(right.sum()), len(right))
+    counts = confusion_counts(test.labels, predicted, len(model.class_names))
+    # Averages are over the classes that occur as a label or a prediction.
+    occur = counts.sum(axis=0) + counts.sum(axis=1) > 0
+    precision, recall = precision_recall(counts)
     metrics: dict[str, Any] = {
         "train_accuracy": parts["train"].accuracy,
         "validation_accuracy": parts["validation"].accuracy,
         "test_accuracy": parts["test"].accuracy,
-        "test_accuracy_low": interval.low,
-        "test_accuracy_high": interval.high,
+        "test_accuracy_low": low,
+        "test_accuracy_high": high,
         "train_loss": parts["train"].cost,
         "validation_loss": parts["validation"].cost,
         "test_loss": parts["test"].cost,
-        "test_precision": precision,
-        "test_recall": recall,
-        "test_f1": f1,
+        "test_precision": precision[occur].mean(),
+        "test_recall": recall[occur].mean(),
+        "test_f1": f1_scores(precision, recall)[occur].mean(),
     }
     if test_sample is not None:
         metrics["test_sample_accuracy"] = right[:test_sample].mean()
@@ -69,24 +68,22 @@ def evaluate(
         name: value if isinstance(value, int) else round(float(value), DIGITS)
         for name, value in metrics.items()
     }
-    counts = {
+    sizes = {
         "train_images": len(train),
         "test_images": len(test),
         "parameters": model.network.architecture.parameter_count(),
     }
     names = np.array(model.class_names)
-    table = pd.DataFrame(
-        {
-            "label": names[test.labels],
-            "prediction": names[predicted],
-            "confidence": probabilities.max(axis=1).round(DIGITS),
-        }
-    )
-    return rounded | counts, table
+    table = {
+        "label": names[test.labels],
+        "prediction": names[predicted],
+        "confidence": probabilities.max(axis=1).round(DIGITS),
+    }
+    return rounded | sizes, table
 
 
 def score_set(engine: Engine, examples: ExampleSet) -> Score:
-    """Measure the mean cost and the accuracy on a set of examples of any size, block by block."""
+    """Measure the mean cost and the accuracy on a set of examples, block by block."""
     cost, hits = 0.0, 0
     for block in examples.blocks():
         part = engine.measure(hold(engine, block))

@@ -3,35 +3,41 @@
 from pathlib import Path
 
 import click
-import pandas as pd
+import numpy as np
 
-from pipeline.command import Command
-from pipeline.figures.curves import curves_figure, together_figure
-from pipeline.figures.style import save_png
-from pipeline.files import (
-    all_or_none,
+from pipeline.base.command import Command
+from pipeline.base.files import (
     copy_file,
     read_json,
-    read_table,
     whole_folder,
     write_json,
-    write_table,
 )
-from pipeline.params import read_params
+from pipeline.base.params_file import read_params
+from pipeline.base.tables import read_table, write_table
+from pipeline.figures.curves import curves_figure, together_figure
+from pipeline.figures.style import save_png
 
-METRICS = Path("metrics")
+VARIANTS = Path("metrics/variants")
+SUMMARY = Path("metrics/summary.json")
 PLOTS = Path("plots")
 SHOWN = ("architecture", "forward", "mistakes")
-"""Figures that are kept of the variant that is best on validation images."""
+"""Figures copied from the variant with the best validation accuracy."""
 
 
 @click.command(cls=Command)
 def main() -> None:
-    """Put the variants of params.yaml side by side; files of other variants are left out."""
+    """Compare the variants of params.yaml; files of other variants are ignored."""
     settings = read_params()
-    summary = {name: read_json(METRICS / f"{name}.json") for name in settings.variants}
-    histories = {name: read_table(PLOTS / f"history/{name}.csv") for name in settings.variants}
-    together = pd.concat(histories, names=["variant"]).reset_index(level="variant")
+    summary = {name: read_json(VARIANTS / f"{name}.json") for name in settings.variants}
+    histories = {
+        name: read_table(PLOTS / f"history/{name}.csv", text=("split",))
+        for name in settings.variants
+    }
+    together = {
+        "variant": np.repeat(list(histories), [len(of["epoch"]) for of in histories.values()])
+    }
+    for column in ("split", "epoch", "cost", "accuracy"):
+        together[column] = np.concatenate([of[column] for of in histories.values()])
     losses = {name: variant.loss for name, variant in settings.variants.items()}
     data = settings.dataset
     figures = {"together": together_figure(histories, f"Validation accuracy on {data}")}
@@ -39,14 +45,13 @@ def main() -> None:
         title = f"{measure.capitalize()} through training on {data} (last validation in orange)"
         figures[measure] = curves_figure(histories, losses, measure, title)
     best = max(summary, key=lambda name: float(summary[name]["validation_accuracy"]))
-    with all_or_none():
-        write_table(PLOTS / "history.csv", together)
-        for name, figure in figures.items():
-            save_png(figure, PLOTS / f"{name}.png")
-        with whole_folder(PLOTS / "best") as folder:
-            for name in SHOWN:
-                copy_file(PLOTS / f"figures/{best}/{name}.png", folder / f"{name}.png")
-        write_json(METRICS / "summary.json", summary)
+    write_table(PLOTS / "history.csv", together)
+    for name, figure in figures.items():
+        save_png(figure, PLOTS / f"{name}.png")
+    with whole_folder(PLOTS / "best") as folder:
+        for name in SHOWN:
+            copy_file(PLOTS / f"figures/{best}/{name}.png", folder / f"{name}.png")
+    write_json(SUMMARY, summary)
 
 
 if __name__ == "__main__":

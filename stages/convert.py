@@ -4,15 +4,16 @@ from pathlib import Path
 
 import click
 
-from pipeline.command import Command, warn
+from pipeline.base.command import Command, warn
+from pipeline.base.errors import SettingsError
+from pipeline.base.files import whole_folder
+from pipeline.base.params_file import read_params
+from pipeline.datasets.examples import Description
 from pipeline.datasets.images import check_labels
-from pipeline.datasets.published import describe, differences
-from pipeline.datasets.raw import TEST, TRAIN, open_raw
-from pipeline.datasets.scratch import Scratch
-from pipeline.datasets.tables import Description, write_images
-from pipeline.errors import SettingsError
-from pipeline.files import whole_folder
-from pipeline.params import read_params
+from pipeline.datasets.parquet import write_images
+from pipeline.datasets.reorder import Scratch
+from pipeline.raw.find import TEST, TRAIN, open_raw
+from pipeline.raw.published import describe, differences
 
 RAW = Path("data/raw")
 PARQUET = Path("data/parquet")
@@ -20,7 +21,7 @@ PARQUET = Path("data/parquet")
 
 @click.command(cls=Command)
 def main() -> None:
-    """Turn the raw files into Parquet, checked against what was published."""
+    """Convert the raw files to Parquet and compare them with the published sets."""
     settings = read_params()
     dataset = settings.chosen_dataset
     raw, warnings = open_raw(RAW)
@@ -36,7 +37,7 @@ def main() -> None:
             if dataset.test_size is None:
                 raise SettingsError(
                     f"datasets.{settings.dataset}.test_size is required, "
-                    "for its source has no labelled test set, got null"
+                    "because its source has no labelled test set, got null"
                 )
             splits[TRAIN], splits[TEST] = scratch.split(
                 splits[TRAIN],

@@ -4,18 +4,18 @@ from pathlib import Path
 
 import click
 
-from pipeline.command import Command, warn
-from pipeline.datasets.sources import fetch
-from pipeline.errors import printable
-from pipeline.files import whole_folder
-from pipeline.params import read_params
+from pipeline.base.command import Command, warn
+from pipeline.base.errors import printable
+from pipeline.base.files import whole_folder
+from pipeline.base.params_file import read_params
+from pipeline.raw.sources import fetch
 
 RAW = Path("data/raw")
 
 
 @click.command(cls=Command)
 def main() -> None:
-    """Fetch the files of params.yaml's dataset from the first of its sources that works."""
+    """Download the chosen dataset's files from the first of its sources that works."""
     settings = read_params()
     dataset = settings.chosen_dataset
     with whole_folder(RAW) as folder:

@@ -1,21 +1,22 @@
-"""Stage evaluate: models/VARIANT.npz -> metrics/VARIANT.json, plots/predictions/VARIANT.csv."""
+"""Stage evaluate: a model -> metrics/variants/VARIANT.json, plots/predictions/VARIANT.csv."""
 
 from pathlib import Path
 
 import click
 
-from pipeline.command import Command, variant_argument, warn
-from pipeline.datasets.tables import open_examples, read_examples
+from pipeline.base.command import Command, variant_argument, warn
+from pipeline.base.files import write_json
+from pipeline.base.params_file import read_params
+from pipeline.base.tables import write_table
+from pipeline.datasets.parquet import open_examples, read_examples
 from pipeline.evaluation import evaluate
-from pipeline.files import all_or_none, write_json, write_table
 from pipeline.nn.devices import find_device
 from pipeline.nn.model_file import load_model
-from pipeline.params import read_params
 from pipeline.tracking.run import track_results
 
 SPLITS = Path("data/splits")
 MODELS = Path("models")
-METRICS = Path("metrics")
+METRICS = Path("metrics/variants")
 PREDICTIONS = Path("plots/predictions")
 
 
@@ -35,11 +36,11 @@ def main(variant: str) -> None:
         chosen.test_sample,
         find_device(settings.device),
     )
-    with all_or_none():
-        write_table(PREDICTIONS / f"{variant}.csv", predictions)
-        write_json(METRICS / f"{variant}.json", metrics)
+    write_table(PREDICTIONS / f"{variant}.csv", predictions)
+    write_json(METRICS / f"{variant}.json", metrics)
     track_results(settings.tracking, model, path, metrics, predictions, warn)
-    click.echo(f"{variant}: {metrics['test_accuracy']:.2%} of {metrics['test_images']} test images")
+    accuracy, images = metrics["test_accuracy"], metrics["test_images"]
+    click.echo(f"{variant}: test accuracy {accuracy:.2%} on {images} images")
 
 
 if __name__ == "__main__":

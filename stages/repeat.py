@@ -1,12 +1,12 @@
-"""VARIANT with several seeds -> metrics/repeat/VARIANT.json: how far results differ by luck."""
+"""VARIANT with several seeds -> metrics/repeat/VARIANT.json: how much results vary by chance."""
 
 from pathlib import Path
 
 import click
 
-from pipeline.command import Command
-from pipeline.files import write_json
-from pipeline.params import read_params
+from pipeline.base.command import Command
+from pipeline.base.files import write_json
+from pipeline.base.params_file import read_params
 from pipeline.tuning.packages import require_packages
 
 SPLITS = Path("data/splits")
@@ -18,19 +18,19 @@ REPEATS = Path("metrics/repeat")
 @click.argument("variant")
 @click.option(
     "--seeds", default=10, show_default=True, type=click.IntRange(min=2),
-    help="Train so many times, with params.yaml's seed and those after it.",
+    help="Number of seeds, counted up from the one in params.yaml.",
 )  # fmt: skip
 @click.option(
     "--scheduler",
     metavar="tcp://HOST:PORT",
     envvar="DASK_SCHEDULER_ADDRESS",
-    help="Use the workers of this Dask scheduler, not this machine's cores.",
+    help="Use the workers of this Dask scheduler instead of this machine's cores.",
 )
-@click.option("--workers", type=click.IntRange(min=1), help="Start so many here, not one a core.")
+@click.option("--workers", type=click.IntRange(min=1), help="Local workers; default: one per core.")
 def main(variant: str, seeds: int, scheduler: str | None, workers: int | None) -> None:
-    """Train VARIANT with several seeds and say how far its validation accuracy varies.
+    """Train VARIANT with several seeds and report how much its validation accuracy varies.
 
-    A seed decides the first weights and the order of batches; the images stay the same.
+    A seed determines the initial weights and the order of batches; the images stay the same.
     """
     require_packages()
     from pipeline.tuning.plan import RepeatPlan

@@ -5,12 +5,13 @@ from typing import Any
 
 import click
 
-from pipeline.command import Command
-from pipeline.datasets.tables import open_examples
-from pipeline.errors import DataError
-from pipeline.files import read_json, read_table, whole_folder
+from pipeline.base.command import Command
+from pipeline.base.errors import DataError
+from pipeline.base.files import read_json, whole_folder
+from pipeline.base.params_file import read_params
+from pipeline.base.tables import read_table
+from pipeline.datasets.parquet import open_examples
 from pipeline.nn.model_file import load_model
-from pipeline.params import read_params
 from pipeline.report.drawing import draw_page
 from pipeline.report.page import ReportContent, Variant, report_page
 
@@ -23,7 +24,7 @@ REPORT = Path("report")
 
 @click.command(cls=Command)
 def main() -> None:
-    """Put everything about the variants of params.yaml on one page, and the models on another."""
+    """Write one page with all results of the variants of params.yaml, and another to draw on."""
     settings = read_params()
     summary = read_json(SUMMARY)
     models = {name: load_model(MODELS / f"{name}.npz") for name in settings.variants}

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import click
 
-from pipeline.command import Command
+from pipeline.base.command import Command
+from pipeline.base.files import whole_folder
+from pipeline.base.params_file import read_params
+from pipeline.datasets.examples import NormalizedImages
 from pipeline.datasets.images import ImageSet
-from pipeline.datasets.scratch import Scratch
-from pipeline.datasets.splitting import fit_normalization_to_blocks
-from pipeline.datasets.tables import NormalizedImages, open_images, write_examples
-from pipeline.files import whole_folder
-from pipeline.params import read_params
+from pipeline.datasets.normalization import fit_normalization
+from pipeline.datasets.parquet import open_images, write_examples
+from pipeline.datasets.reorder import Scratch
 
 PARQUET = Path("data/parquet")
 SPLITS = Path("data/splits")
@@ -18,7 +19,7 @@ SPLITS = Path("data/splits")
 
 @click.command(cls=Command)
 def main() -> None:
-    """Set a validation part apart and normalise all parts by the training part's statistics."""
+    """Set a validation part apart and normalise by the statistics of the training part."""
     settings = read_params()
     images = open_images(PARQUET / "train.parquet")
     test = open_images(PARQUET / "test.parquet")
@@ -29,7 +30,7 @@ def main() -> None:
             settings.seed,
             f"datasets.{settings.dataset}.validation_size",
         )
-        normalization = fit_normalization_to_blocks(train.blocks(), settings.normalize)
+        normalization = fit_normalization(train.blocks(), settings.normalize)
         parts: dict[str, ImageSet] = {"train": train, "validation": validation, "test": test}
         for name, part in parts.items():
             examples = NormalizedImages(part, images.description, normalization)

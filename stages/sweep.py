@@ -4,11 +4,12 @@ from pathlib import Path
 
 import click
 
-from pipeline.command import Command
+from pipeline.base.command import Command
+from pipeline.base.files import whole_folder, write_json
+from pipeline.base.params_file import read_params
+from pipeline.base.tables import write_table
 from pipeline.figures.style import save_png
 from pipeline.figures.sweeps import sweep_figures
-from pipeline.files import whole_folder, write_json, write_table
-from pipeline.params import read_params
 from pipeline.tuning.packages import require_packages
 
 SPLITS = Path("data/splits")
@@ -17,18 +18,18 @@ STORE = Path("data/sweep")
 
 @click.command(cls=Command)
 @click.argument("variant", required=False)
-@click.option("--space", help="Take this one of sweep.spaces, not the one that sweep.space names.")
+@click.option("--space", help="Name of a search space in sweep.spaces; default: sweep.space.")
 @click.option(
     "--scheduler",
     metavar="tcp://HOST:PORT",
     envvar="DASK_SCHEDULER_ADDRESS",
-    help="Use the workers of this Dask scheduler, not this machine's cores.",
+    help="Use the workers of this Dask scheduler instead of this machine's cores.",
 )
-@click.option("--workers", type=click.IntRange(min=1), help="Start so many here, not one a core.")
+@click.option("--workers", type=click.IntRange(min=1), help="Local workers; default: one per core.")
 @click.option(
     "--results",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Write sweep.json, sweep.csv and figures/ in this folder.",
+    help="Write sweep.json, sweep.csv and figures/ to this folder.",
 )
 def main(
     variant: str | None,
@@ -37,9 +38,9 @@ def main(
     workers: int | None,
     results: Path | None,
 ) -> None:
-    """Try settings of VARIANT, or of the one that sweep.variant names, on the validation part.
+    """Try settings of VARIANT (default: sweep.variant) on the validation part.
 
-    Goes on where an earlier run of the same sweep was ended.
+    Resumes an interrupted run of the same sweep.
     """
     require_packages()
     from pipeline.tuning.plan import SweepPlan
@@ -59,7 +60,8 @@ def main(
     with whole_folder(results / "figures" if results else Path("plots/sweep")) as folder:
         for figure_name, figure in figures.items():
             save_png(figure, folder / f"{figure_name}.png")
-    write_table(results / "sweep.csv" if results else Path("plots/sweep.csv"), table)
+    columns = {str(column): table[column] for column in table}
+    write_table(results / "sweep.csv" if results else Path("plots/sweep.csv"), columns)
     write_json(results / "sweep.json" if results else Path("metrics/sweep.json"), found)
     click.echo(
         f"best of {len(trials)}: trial {found['best_trial']}, "

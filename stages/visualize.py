@@ -5,14 +5,15 @@ from pathlib import Path
 import click
 import numpy as np
 
-from pipeline.command import Command, variant_argument
-from pipeline.datasets.tables import read_examples
+from pipeline.base.command import Command, variant_argument
+from pipeline.base.files import whole_folder
+from pipeline.base.params_file import read_params
+from pipeline.base.tables import read_table
+from pipeline.datasets.parquet import read_examples
 from pipeline.figures.gallery import variant_figures
 from pipeline.figures.style import save_png
-from pipeline.files import read_table, whole_folder
 from pipeline.nn.model_file import load_model
 from pipeline.nn.prediction import check_fits, predict_probabilities
-from pipeline.params import read_params
 
 PLOTS = Path("plots")
 
@@ -20,14 +21,14 @@ PLOTS = Path("plots")
 @click.command(cls=Command)
 @variant_argument
 def main(variant: str) -> None:
-    """Draw what VARIANT is, what it does to an image, and how good it is."""
+    """Draw the architecture, passes, training and results of VARIANT."""
     settings = read_params()
     settings.variant(variant)
     model = load_model(Path(f"models/{variant}.npz"))
     test = read_examples(Path("data/splits/test.parquet"))
     check_fits(model, test)
     probabilities = predict_probabilities(model, test.inputs)
-    history = read_table(PLOTS / f"history/{variant}.csv")
+    history = read_table(PLOTS / f"history/{variant}.csv", text=("split",))
     norms = read_table(PLOTS / f"norms/{variant}.csv")
     figures = variant_figures(
         model, test, probabilities, history, norms, np.random.default_rng(settings.seed)

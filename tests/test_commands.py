@@ -1,4 +1,4 @@
-"""`python -m pipeline ...`, run as a user runs it, on real digits."""
+"""`python -m pipeline ...`, run on real digits as a user would run it."""
 
 import json
 import subprocess
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.base.params import VariantSettings
 from pipeline.nn.model_file import Model, save_model
-from pipeline.params import VariantSettings
 from tests.splits import CLASSES, SCALE, write_splits
 from tests.training import trained
 
@@ -37,7 +37,7 @@ def command(folder, *arguments, given=""):
 
 
 def pictures_of(digits, folder):
-    """Draw two of each digit as a user would have them: large, off-centre, in many ways."""
+    """Yield pictures of digits as users have them: large, off-centre, in several styles."""
     ways = {
         "dark_on_light.png": lambda image: 255 - image,
         "light_on_dark.jpg": lambda image: image,
@@ -60,8 +60,8 @@ def test_predict_reads_digits_in_large_off_centre_pictures_of_any_colours(folder
     pictures = list(pictures_of(digits, tmp_path))
     result = command(folder, "predict", "model.npz", *(path for path, _ in pictures))
     assert result.returncode == 0, result.stderr
-    told = dict(line.split(": ") for line in result.stdout.splitlines() if line[0] != " ")
-    right = [told[str(path)] == digit for path, digit in pictures]
+    predicted = dict(line.split(": ") for line in result.stdout.splitlines() if line[0] != " ")
+    right = [predicted[str(path)] == digit for path, digit in pictures]
     assert np.mean(right) > 0.9
 
 
@@ -74,7 +74,7 @@ def test_predict_prints_a_probability_for_every_class_that_sum_to_one(folder):
     assert lines[0] == f"test image 3: {np.argmax(probabilities)}"
 
 
-def test_predict_by_index_says_the_true_label(folder, digits):
+def test_predict_by_index_prints_the_true_label(folder, digits):
     rows = np.random.default_rng(0).permutation(5000)[3500:]
     for index in (0, 1499):
         result = command(folder, "predict", "model.npz", "--index", index)
@@ -127,10 +127,10 @@ def test_explain_takes_a_picture_with_or_without_its_label(folder, digits, tmp_p
     labelled = command(folder, "explain", "model.npz", path, "--label", digit).stdout
     assert labelled.endswith(f"true label: {digit}\n")
     alone = command(folder, "explain", "model.npz", path).stdout
-    assert alone.endswith("true label: not given; taken as predicted\n")
+    assert alone.endswith("true label: not given; the prediction is used\n")
 
 
-def test_try_asks_for_the_numbers_and_prints_the_cost_of_every_round(project, folder):
+def test_try_prompts_for_the_numbers_and_prints_the_cost_of_every_epoch(project, folder):
     (project / "data/splits").symlink_to(folder / "data/splits")
     result = command(project, "try", "small_batch", given="400\n50\n")
     assert result.returncode == 0, result.stderr
@@ -144,27 +144,27 @@ def test_try_asks_for_the_numbers_and_prints_the_cost_of_every_round(project, fo
     assert float(lines[-1].split()[-1].rstrip("%")) >= 70
 
 
-def test_try_takes_the_numbers_as_options_and_refuses_more_images_than_there_are(project, folder):
+def test_try_takes_the_numbers_as_options_and_refuses_too_many_images(project, folder):
     (project / "data/splits").symlink_to(folder / "data/splits")
     result = command(project, "try", "tiny", "--train-images", 9999, "--test-images", 5)
     assert result.returncode == 1
     assert result.stderr == "Error: --train-images must be at most 3000, got 9999\n"
 
 
-def test_try_refuses_an_unknown_variant_before_it_asks_for_anything(project):
+def test_try_refuses_an_unknown_variant_before_it_prompts(project):
     result = command(project, "try", "nonsense")
     assert result.returncode == 1
     assert result.stdout == ""
     assert "got nonsense" in result.stderr
 
 
-def test_try_before_the_data_are_there_says_how_to_get_them(project):
+def test_try_without_data_says_how_to_make_it(project):
     result = command(project, "try", "tiny", "--train-images", 9, "--test-images", 5)
     assert result.returncode == 1
     assert "make it with: dvc repro split" in result.stderr
 
 
-def test_results_are_a_table_with_a_line_a_variant(tmp_path):
+def test_results_are_a_table_with_one_line_per_variant(tmp_path):
     metrics = dict.fromkeys(
         [
             "train_accuracy", "validation_accuracy", "test_accuracy",

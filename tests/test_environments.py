@@ -1,4 +1,4 @@
-"""The whole pipeline, small, where things are not as usual: the results are the same bytes."""
+"""A small run of the whole pipeline gives the same bytes in unusual environments."""
 
 import os
 import shutil
@@ -12,13 +12,13 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from pipeline.command import Command
+from pipeline.base.command import Command
 from tests.conftest import ROOT, changed_params, copy_project
-from tests.datasets.layouts import content_of
+from tests.layouts import content_of
 
 RESULTS = ("data", "metrics", "models", "plots", "report")
 NOBODY, NO_ONE = 65534, 54321
-"""A user without rights, and a number that belongs to no user at all."""
+"""A user without privileges, and an id that belongs to no user."""
 SUITE = (
     "tests/datasets", "tests/figures", "tests/nn", "tests/report/test_report_page.py",
     "tests/test_commands.py", "tests/test_evaluation.py", "tests/test_files.py",
@@ -38,13 +38,13 @@ def small_project(folder):
 
 
 def environment(**changes):
-    """This process's variables with others, or without those that are None."""
+    """Return this process's variables with changes; None removes a variable."""
     merged = os.environ | {"DVC_NO_ANALYTICS": "1"} | changes
     return {name: value for name, value in merged.items() if value is not None}
 
 
 def make(folder, before=(), **options):
-    """Run `make` after some command, without what installs packages."""
+    """Run `make` without installing packages, prefixed by a command, and return the results."""
     done = subprocess.run(
         [*before, "make", "-o", "setup"],
         cwd=folder,
@@ -63,7 +63,7 @@ def make(folder, before=(), **options):
 
 
 def results(folder):
-    """Give every file that a run leaves for its user."""
+    """Return every file that a run leaves for its user."""
     found = {"dvc.lock": (folder / "dvc.lock").read_bytes()}
     for name in RESULTS:
         found |= {f"{name}/{path}": held for path, held in content_of(folder / name).items()}
@@ -72,7 +72,7 @@ def results(folder):
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
-    """What a run where everything is as usual leaves."""
+    """The results of a run in the usual environment."""
     found = make(small_project(tmp_path_factory.mktemp("usual") / "project"))
     assert len(found) > 20
     return found
@@ -87,11 +87,11 @@ def shared():
 
 
 def as_user(number):
-    """Give what runs a command as another user, or skip where that cannot be."""
+    """Return a prefix that runs a command as another user, or skip if that is impossible."""
     change = ["setpriv", f"--reuid={number}", f"--regid={number}", "--clear-groups"]
     if os.geteuid() != 0 or not shutil.which("setpriv"):
         pytest.skip("only root can run something as another user")
-    # By way of `env`, as make starts DVC: what setpriv itself starts may keep rights of root's.
+    # Through `env`, as make starts DVC: a direct child of setpriv may keep privileges of root.
     by_way = [*change, "env", sys.executable, "-c", ""]
     if subprocess.run(by_way, check=False, cwd="/", stderr=subprocess.DEVNULL).returncode:
         pytest.skip(f"another user cannot run {sys.executable}")
@@ -99,13 +99,13 @@ def as_user(number):
 
 
 @pytest.mark.slow
-def test_a_folder_with_spaces_quotes_and_letters_of_other_scripts(expected, tmp_path):
+def test_a_folder_with_spaces_quotes_and_characters_of_other_scripts(expected, tmp_path):
     folder = small_project(tmp_path / "Мои файлы $x 'q' \"数字\" #%&;" / "pro ject é")
     assert make(folder) == expected
 
 
 @pytest.mark.slow
-def test_the_plain_locale_in_a_folder_of_another_script(expected, tmp_path):
+def test_the_c_locale_in_a_folder_of_another_script(expected, tmp_path):
     folder = small_project(tmp_path / "数字 é")
     assert make(folder, env=environment(LC_ALL="C", LANG="C")) == expected
 
@@ -131,7 +131,7 @@ def test_one_core(expected, tmp_path):
 
 
 @pytest.mark.slow
-def test_files_that_are_their_owners_alone(expected, tmp_path):
+def test_files_that_only_their_owner_can_read(expected, tmp_path):
     folder = small_project(tmp_path / "project")
     assert make(folder, umask=0o077) == expected
     for name in results(folder):
@@ -144,7 +144,7 @@ def test_files_that_are_their_owners_alone(expected, tmp_path):
     [(NOBODY, None), (NO_ONE, None), (NO_ONE, "/")],
     ids=["nobody", "a bare number", "a bare number in a container"],
 )
-def test_another_user_who_can_write_nothing_else(expected, shared, number, home):
+def test_a_user_who_can_write_only_to_the_project(expected, shared, number, home):
     change = as_user(number)
     folder = small_project(shared / "project")
     for path in (folder, *folder.rglob("*")):
@@ -154,19 +154,19 @@ def test_another_user_who_can_write_nothing_else(expected, shared, number, home)
 
 
 @pytest.mark.slow
-def test_packages_that_cannot_be_written(expected, tmp_path):
+def test_read_only_packages(expected, tmp_path):
     packages = sysconfig.get_path("purelib")
     before = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
     read_only = f'mount --bind "{packages}" "{packages}" && mount -o remount,ro,bind "{packages}"'
     before += ["sh", "-ec", f'{read_only}; ! touch "{packages}/x" 2>/dev/null; exec "$@"', "sh"]
     if not shutil.which("unshare") or subprocess.run([*before, "true"], check=False).returncode:
-        pytest.skip("nothing can be mounted here")
+        pytest.skip("mounting is not possible here")
     folder = small_project(tmp_path / "project")
     assert make(folder, before, env=environment(PYTHONDONTWRITEBYTECODE=None)) == expected
 
 
 def run(*command, **options):
-    """Run a command that must succeed."""
+    """Run a command that must succeed, and return its output."""
     done = subprocess.run(
         list(map(str, command)), capture_output=True, text=True, check=False, **options
     )
@@ -175,7 +175,7 @@ def run(*command, **options):
 
 
 def fresh_environment(python, folder, requirements, *options):
-    """Make a virtual environment of those requirements and the project's own metadata."""
+    """Create a virtual environment with these requirements and the project; return its PATH."""
     run(python, "-m", "venv", folder)
     pip = [folder / "bin/python", "-m", "pip", "--disable-pip-version-check", "install", "-q"]
     installed = subprocess.run(
@@ -217,7 +217,7 @@ def test_the_oldest_packages_that_pyproject_allows_pass_the_tests(tmp_path):
 
 
 @pytest.mark.parametrize("charset", ["ascii", "latin-1", "utf-8"])
-def test_a_terminal_without_a_names_letters_shows_the_rest(charset):
+def test_a_terminal_that_lacks_characters_of_a_name_shows_the_rest(charset):
     @click.command(cls=Command)
     def show():
         click.echo("class 零 of 10")

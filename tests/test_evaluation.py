@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 
-from pipeline.datasets import parquet
-from pipeline.datasets.splitting import Normalization
-from pipeline.datasets.tables import Description, Examples, open_examples, write_examples
-from pipeline.errors import DataError
+from pipeline.base.errors import DataError
+from pipeline.base.params import VariantSettings
+from pipeline.datasets import pixel_file
+from pipeline.datasets.examples import Description, Examples
+from pipeline.datasets.normalization import Normalization
+from pipeline.datasets.parquet import open_examples, write_examples
 from pipeline.evaluation import evaluate, score_set
 from pipeline.nn.devices import CPU
 from pipeline.nn.model_file import Model
@@ -12,14 +14,13 @@ from pipeline.nn.network import Architecture, Network
 from pipeline.nn.prediction import predict_probabilities
 from pipeline.nn.streaming import hold
 from pipeline.nn.training import Score, make_network
-from pipeline.params import VariantSettings
 
 CLASSES = ("a", "b", "c")
 SCALE = Normalization("scale", 0.0, 1.0)
 
 
 def examples_of(labels, classes=CLASSES, normalization=SCALE):
-    """Make images whose first three pixels are the logits 5, 0, 0 in the order of a class."""
+    """Return images whose first pixels are logits: 5 for the label, 0 for the other classes."""
     inputs = np.zeros((len(labels), 784), np.float32)
     inputs[np.arange(len(labels)), labels] = 5
     description = Description("made", classes, "made")
@@ -28,7 +29,7 @@ def examples_of(labels, classes=CLASSES, normalization=SCALE):
 
 @pytest.fixture
 def model():
-    """A network that gives an image's first three pixels as its logits."""
+    """A network whose logits are the first three pixels of an image."""
     weight = np.zeros((784, 3), np.float32)
     weight[:3] = np.eye(3)
     architecture = Architecture((784, 3), "relu", "softmax", "cross_entropy")
@@ -44,7 +45,7 @@ def evaluated(model, test, test_sample=None):
 
 
 def mistaken(labels, wrong):
-    """Examples shown as `labels` whose true labels are `wrong`."""
+    """Return examples that look like `labels` but have the labels `wrong`."""
     shown = examples_of(labels)
     return Examples(shown.inputs, np.array(wrong, np.uint8), shown.description, SCALE)
 
@@ -72,7 +73,7 @@ def test_the_interval_is_wilsons(model):
     assert metrics["test_accuracy_high"] == pytest.approx(middle + half, abs=1e-6)
 
 
-def test_a_test_sample_is_the_first_images_alone(model):
+def test_a_test_sample_is_only_the_first_images(model):
     metrics, _ = evaluated(model, mistaken([0, 1, 2, 0], [0, 2, 2, 1]), test_sample=3)
     assert metrics["test_sample_accuracy"] == pytest.approx(2 / 3, abs=1e-6)
     assert metrics["test_sample_images"] == 3
@@ -84,7 +85,7 @@ def test_without_a_test_sample_there_is_no_such_metric(model):
     assert not any("sample" in name for name in metrics)
 
 
-def test_predictions_are_in_class_names_with_the_confidence_of_the_one_predicted(model):
+def test_predictions_are_class_names_with_the_confidence_of_the_predicted_class(model):
     _, table = evaluated(model, mistaken([0, 2], [0, 1]))
     assert table["label"].tolist() == ["a", "b"]
     assert table["prediction"].tolist() == ["a", "c"]
@@ -103,12 +104,12 @@ def test_probabilities_do_not_depend_on_the_number_of_threads(model):
     np.testing.assert_array_equal(alone, predict_probabilities(model, inputs))
 
 
-def test_a_model_of_other_classes_is_refused(model):
+def test_a_model_for_other_classes_is_refused(model):
     with pytest.raises(DataError, match="knows the classes a, b, c; made has x, y, z"):
         evaluated(model, examples_of([0, 1], classes=("x", "y", "z")))
 
 
-def test_a_model_of_another_normalization_is_refused(model):
+def test_a_model_with_another_normalization_is_refused(model):
     other = Normalization("standardize", 0.1, 0.3)
     with pytest.raises(DataError, match="was trained on images normalised by"):
         evaluated(model, examples_of([0, 1], normalization=other))
@@ -117,7 +118,7 @@ def test_a_model_of_another_normalization_is_refused(model):
 @pytest.fixture
 def stored(tmp_path, monkeypatch):
     """10,000 examples in a file, read 300 at a time."""
-    monkeypatch.setattr(parquet, "PIECE", 300)
+    monkeypatch.setattr(pixel_file, "PIECE", 300)
     rng = np.random.default_rng(0)
     inputs = (rng.integers(0, 256, (10_000, 784)) / 255).astype(np.float32)
     labels = rng.integers(0, 10, 10_000, np.uint8)
@@ -127,7 +128,7 @@ def stored(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("count", [1, 300, 513, 4096, 4097, 9_999, 10_000])
-def test_a_score_of_a_file_that_is_read_in_pieces_is_that_of_memory_in_every_bit(stored, count):
+def test_a_score_computed_in_pieces_equals_that_in_memory_bit_for_bit(stored, count):
     settings = VariantSettings(hidden=[20], lr=0.1, batch_size=32, epochs=1)
     network, _ = make_network(settings, 10, 0)
     part = stored.first(count)

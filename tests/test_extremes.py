@@ -1,4 +1,4 @@
-"""Settings and data at the end of what is allowed train, or stop with one line; no file has NaN."""
+"""Extreme settings and data train, or stop with one line; no file contains NaN."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from ruamel.yaml import YAML
 
-from pipeline.command import Command
+from pipeline.base.command import Command
 from pipeline.datasets.images import LabelledImages
 from pipeline.nn.activations import sigmoid, softmax
 from pipeline.nn.losses import cross_entropy, mean_squared_error
@@ -23,15 +23,19 @@ from stages.split import main as split
 from stages.train import main as train
 from stages.visualize import main as visualize
 from tests.conftest import ROOT
-from tests.datasets.layouts import idx_files, write_files
+from tests.layouts import idx_files, write_files
 
 SIGMOID = {"activation": "sigmoid", "output": "sigmoid", "loss": "mean_squared_error"}
-PARTS = {"class_names": [f"class {number}" for number in range(10)], "source": "embedded"}
-PARTS |= {"validation_size": 30, "test_size": 40}
+PARTS = {
+    "class_names": [f"class {number}" for number in range(10)],
+    "source": "embedded",
+    "checksums": {},
+}
+PARTS |= {"validation_size": 30, "test_size": 40, "checksums": {}}
 
 
 def prepare(folder, monkeypatch, training, testing=None, parts=PARTS, **settings):
-    """Put a dataset and settings into an empty folder, and work there."""
+    """Write a dataset and settings to an empty folder, and change to it."""
     files = idx_files("train", training) | (idx_files("t10k", testing) if testing else {})
     write_files(folder / "data/raw", files)
     content = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
@@ -48,7 +52,7 @@ def write_params(folder, content):
 
 
 def stop_of(*stages):
-    """Run stages until one stops, and give its line, or None; a warning is an error here."""
+    """Run stages until one stops, and return its line, or None. Warnings are errors here."""
     for stage, *arguments in stages:
         result = CliRunner().invoke(stage, arguments, catch_exceptions=False)
         if result.exit_code:
@@ -59,7 +63,7 @@ def stop_of(*stages):
 
 
 def assert_all_finite(folder):
-    files = [*folder.glob("metrics/*.json"), *folder.glob("plots/**/*.csv")]
+    files = [*folder.glob("metrics/**/*.json"), *folder.glob("plots/**/*.csv")]
     assert files
     for path in files:
         if path.suffix == ".json":
@@ -160,7 +164,7 @@ def silent(splits, monkeypatch):
     return folder
 
 
-def test_to_a_silent_network_every_class_is_as_likely(silent):
+def test_a_silent_network_gives_every_class_the_same_probability(silent):
     rows = csv.DictReader((silent / "plots/predictions/one.csv").read_text().splitlines())
     assert {row["confidence"] for row in rows} == {"0.1"}
 
@@ -171,13 +175,13 @@ def test_a_silent_network_is_drawn(silent):
     assert len(list(silent.glob("plots/figures/one/*.png"))) == 12
 
 
-def test_a_full_memory_is_one_line():
+def test_lack_of_memory_is_reported_in_one_line():
     @click.command(cls=Command)
     def main():
         np.ones(1 << 58)
 
     line = stop_of([main])
-    assert line.startswith("Error: there is too little memory: Unable to allocate 2.00 EiB")
+    assert line.startswith("Error: not enough memory: Unable to allocate 2.00 EiB")
 
 
 def of_class(data, *classes):
@@ -197,18 +201,18 @@ DATA = {
     "all black, standardized": (
         lambda data: (black(data), None),
         {"normalize": "standardize"},
-        "normalize: standardize needs images that are not all of one grey",
+        "normalize: standardize needs images with more than one grey value",
     ),
     "a class without images": (lambda data: (of_class(data, *range(9)), None), {}, None),
     "classes missing from the test set": (lambda data: (data, of_class(data, 3, 5)), {}, None),
     "one test image": (lambda data: (data, data.take(np.array([7]))), {}, None),
     "one class": (lambda data: (of_class(data, 1), None), {}, "must be from 1 to 19 for 20 images"),
-    "one image a class": (
+    "one image per class": (
         lambda data: (first_of_each(data), None),
         {},
         "datasets.mine.test_size needs at least 2 images of every class, got 1 of class 0",
     ),
-    "one image a class, with a test set": (
+    "one image per class, with a test set": (
         lambda data: (first_of_each(data), data),
         {},
         "datasets.mine.validation_size needs at least 2 images of every class, got 1 of class 0",
@@ -243,7 +247,7 @@ logits = arrays.arrays(
 
 
 @given(logits, st.integers(0, 1))
-def test_no_logits_up_to_1e4_make_a_warning_or_an_infinite_number(z, label):
+def test_logits_up_to_1e4_cause_no_warning_and_no_infinite_number(z, label):
     targets = np.eye(z.shape[1], dtype=z.dtype)[np.full(len(z), label)]
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         for activation in (sigmoid, softmax):

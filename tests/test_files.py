@@ -8,16 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import DataError, PipelineError
-from pipeline.files import (
-    all_or_none,
+from pipeline.base.errors import DataError, PipelineError
+from pipeline.base.files import (
     copy_file,
     read_json,
-    read_table,
     whole_file,
     whole_folder,
     write_json,
 )
+from pipeline.base.tables import read_table
 from tests.conftest import ROOT
 
 
@@ -70,7 +69,7 @@ def test_a_failed_block_leaves_the_older_folder_and_nothing_else(tmp_path, error
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), KeyboardInterrupt()])
-def test_an_interruption_between_the_two_renames_puts_the_older_folder_back(
+def test_an_interruption_between_the_two_renames_restores_the_older_folder(
     tmp_path, monkeypatch, error
 ):
     path = tmp_path / "a"
@@ -78,12 +77,12 @@ def test_an_interruption_between_the_two_renames_puts_the_older_folder_back(
     (path / "older").touch()
     rename = Path.rename
 
-    def fail_to_put_the_new_one_there(self, target):
+    def fail_to_rename_the_new_folder(self, target):
         if (self / "new").exists():
             raise error
         return rename(self, target)
 
-    monkeypatch.setattr(Path, "rename", fail_to_put_the_new_one_there)
+    monkeypatch.setattr(Path, "rename", fail_to_rename_the_new_folder)
     with pytest.raises((PipelineError, KeyboardInterrupt)), whole_folder(path) as temporary:
         (temporary / "new").touch()
     assert names(path) == ["older"]
@@ -99,13 +98,13 @@ def test_a_file_that_cannot_be_written_is_named_in_one_line(tmp_path):
         assert "\n" not in str(refused.value)
 
 
-def test_another_file_that_cannot_be_read_is_the_one_that_is_named(tmp_path):
+def test_an_unreadable_file_other_than_the_target_is_named(tmp_path):
     with pytest.raises(PipelineError) as refused, whole_file(tmp_path / "a"):
         (tmp_path / "gone").read_text()
     assert str(refused.value) == f"{tmp_path / 'gone'}: No such file or directory"
 
 
-def test_a_full_disk_is_told_of_the_file_that_was_written(tmp_path):
+def test_a_full_disk_is_reported_for_the_file_being_written(tmp_path):
     with pytest.raises(PipelineError) as refused, whole_file(tmp_path / "a"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert str(refused.value) == f"{tmp_path / 'a'} cannot be written: No space left on device"
@@ -122,7 +121,7 @@ def test_json_refuses_numbers_that_are_not_finite_and_keeps_the_older_file(tmp_p
 @pytest.mark.parametrize(
     ("content", "rule"), [("{", "is not JSON"), ("[]", "must hold a JSON object, got list")]
 )
-def test_what_is_not_a_json_object_is_refused_with_its_name(tmp_path, content, rule):
+def test_anything_but_a_json_object_is_refused_with_its_name(tmp_path, content, rule):
     (tmp_path / "a.json").write_text(content)
     with pytest.raises(DataError, match=rule) as refused:
         read_json(tmp_path / "a.json")
@@ -135,16 +134,10 @@ def test_missing_files_are_refused_with_their_names(tmp_path):
             read(tmp_path / "gone")
 
 
-def test_an_empty_file_is_no_table(tmp_path):
-    (tmp_path / "a.csv").touch()
-    with pytest.raises(DataError, match="is not a CSV table"):
-        read_table(tmp_path / "a.csv")
-
-
 def abandon(path, whole):
-    """Begin to write in another process, which is killed while it does."""
+    """Start writing in another process, which is killed while it writes."""
     code = (
-        "import os, signal, sys; from pathlib import Path; from pipeline.files import *\n"
+        "import os, signal, sys; from pathlib import Path; from pipeline.base.files import *\n"
         f"with {whole}(Path(sys.argv[1])) as temporary:\n"
         "    (temporary / 'half' if temporary.is_dir() else temporary).write_text('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -155,7 +148,7 @@ def abandon(path, whole):
 
 
 @pytest.mark.parametrize("whole", [whole_file, whole_folder])
-def test_what_a_killed_process_left_is_removed_by_the_next_that_writes_the_same(tmp_path, whole):
+def test_leftovers_of_a_killed_process_are_removed_by_the_next_writer(tmp_path, whole):
     path = tmp_path / "a"
     abandon(path, whole.__name__)
     with whole(path):
@@ -164,7 +157,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next_that_writes_the_same(
 
 
 @pytest.mark.parametrize("whole", [whole_file, whole_folder])
-def test_what_another_process_still_writes_is_left_to_it(tmp_path, whole):
+def test_the_temporary_file_of_another_writer_is_not_removed(tmp_path, whole):
     path = tmp_path / "a"
     with whole(path) as first:
         with whole(path) as second:
@@ -175,7 +168,7 @@ def test_what_another_process_still_writes_is_left_to_it(tmp_path, whole):
     assert len(names(tmp_path)) == 1
 
 
-def test_a_file_is_written_into_a_folder_that_is_being_written(tmp_path):
+def test_a_file_can_be_written_into_a_folder_that_is_being_written(tmp_path):
     with whole_folder(tmp_path / "a") as folder:
         write_json(folder / "b.json", {"c": 1})
         assert names(folder) == ["b.json"]
@@ -194,36 +187,7 @@ def test_files_are_written_where_the_file_system_has_no_locks(tmp_path, monkeypa
     assert names(tmp_path / "a") == ["b.json"]
 
 
-def write_three(folder, content):
-    with all_or_none():
-        write_json(folder / "a.json", {"content": content})
-        with whole_folder(folder / "b") as new:
-            write_json(new / "c.json", {"content": content})
-        write_json(folder / "d.json", {"content": content})
-        assert content != "refused"
-
-
-def test_files_that_are_written_together_are_all_there_or_none_is(tmp_path):
-    for content in ("first", "second"):
-        write_three(tmp_path, content)
-        for name in ("a.json", "b/c.json", "d.json"):
-            assert read_json(tmp_path / name) == {"content": content}
-        assert names(tmp_path) == ["a.json", "b", "d.json"]
-
-
-def test_where_one_of_them_fails_the_older_ones_stay_and_nothing_else(tmp_path):
-    write_three(tmp_path, "first")
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_three(tmp_path, float("nan"))
-    with pytest.raises(AssertionError):
-        write_three(tmp_path, "refused")
-    for name in ("a.json", "b/c.json", "d.json"):
-        assert read_json(tmp_path / name) == {"content": "first"}
-    assert names(tmp_path) == ["a.json", "b", "d.json"]
-    assert names(tmp_path / "b") == ["c.json"]
-
-
-def test_a_file_in_a_folder_that_is_being_written_has_the_name_it_will_have(tmp_path):
+def test_an_error_in_a_folder_that_is_being_written_shows_the_final_name(tmp_path):
     full = OSError(errno.ENOSPC, "No space left on device")
     with pytest.raises(PipelineError) as refused, whole_folder(tmp_path / "a") as folder:
         write_or_fail(folder / "b", full)

@@ -1,4 +1,4 @@
-"""More images do not take more memory, stage by stage, in real processes."""
+"""The memory of each stage, measured in real processes, does not grow with the images."""
 
 import json
 import subprocess

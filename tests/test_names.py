@@ -1,4 +1,4 @@
-"""A name is a name: what a user writes into a setting or calls a file is never run or obeyed."""
+"""Names in settings and names of files are never executed or interpreted."""
 
 import ast
 import os
@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from pipeline.__main__ import main
-from pipeline.datasets.splitting import Normalization
+from pipeline.base.params import VariantSettings
+from pipeline.datasets.normalization import Normalization
 from pipeline.figures.style import literal
 from pipeline.nn.model_file import Model, save_model
 from pipeline.nn.training import make_network
-from pipeline.params import VariantSettings
 from stages.evaluate import main as evaluate
 from stages.train import main as train
 from tests.conftest import ROOT, changed_params
@@ -35,17 +35,17 @@ HOSTILE = [
     "${seed}",
 ]
 CONFUSING = ["*", "..", "../../pwned", "a@tiny", "\\${seed}", ""]
-"""Names at which DVC itself stops, with an error of its own."""
+"""Names that DVC itself rejects."""
 
 
 def with_variants(project, names):
-    """Let params.yaml hold variants of these names alone, and let DVC do without git."""
+    """Replace the variants in params.yaml by these names, and make DVC work without git."""
     with changed_params(project) as params:
         params["variants"] = {name: dict(params["variants"]["tiny"]) for name in names}
     (project / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
     for part in ("train", "validation", "test"):
         (project / "data/splits").mkdir(exist_ok=True)
-        (project / f"data/splits/{part}.parquet").write_text("not looked at")
+        (project / f"data/splits/{part}.parquet").write_text("not read")
 
 
 def dvc(project, *arguments, **environment):
@@ -59,7 +59,7 @@ def pwned(project):
     return [path for path in project.rglob("*pwned*") if "tmp" not in path.parts]
 
 
-def test_dvc_runs_no_part_of_a_variants_name(project):
+def test_dvc_does_not_execute_the_name_of_a_variant(project):
     with_variants(project, HOSTILE[:1])
     done = dvc(project, "repro", "--single-item", "train")
     assert f"Running stage 'train@{HOSTILE[0]}':" in done.stdout
@@ -69,7 +69,7 @@ def test_dvc_runs_no_part_of_a_variants_name(project):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
-def test_dvc_runs_no_part_of_any_name_in_any_shell(project, shell):
+def test_dvc_executes_no_name_in_any_shell(project, shell):
     with_variants(project, HOSTILE)
     done = dvc(project, "repro", "--single-item", "--keep-going", "train", SHELL=shell)
     for name in HOSTILE:
@@ -79,7 +79,7 @@ def test_dvc_runs_no_part_of_any_name_in_any_shell(project, shell):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CONFUSING)
-def test_dvc_stops_at_a_name_that_confuses_it(project, name):
+def test_dvc_rejects_confusing_names(project, name):
     with_variants(project, [name])
     assert dvc(project, "repro", "--single-item", "train").returncode != 0
     assert pwned(project) == []
@@ -87,7 +87,7 @@ def test_dvc_stops_at_a_name_that_confuses_it(project, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [r"x|touch pwned", r"x$\(touch pwned\)", r"\'\; touch pwned \'"])
-def test_an_experiment_runs_no_part_of_a_name_on_its_command_line(project, name):
+def test_an_experiment_does_not_execute_a_name_on_its_command_line(project, name):
     settings = "{hidden: [3], lr: 0.1, batch_size: 64, epochs: 1}"
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
@@ -97,7 +97,7 @@ def test_an_experiment_runs_no_part_of_a_name_on_its_command_line(project, name)
     assert pwned(project) == []
 
 
-def test_no_command_of_dvc_yaml_is_made_from_settings():
+def test_no_command_in_dvc_yaml_contains_settings():
     for stage, definition in stage_definitions().items():
         assert definition["cmd"] == f"python -m stages.{stage}"
 
@@ -122,8 +122,8 @@ def test_a_stage_takes_its_variant_from_the_command_line_or_from_dvc(
     assert result.output.endswith(f"two_hidden, got {variant}\n")
 
 
-# ruff's rules S102, S301, S307, S506, S602, S604 and S605 hold most of this; NumPy's pickles, and
-# names that are only handed on, they do not see.
+# ruff's rules S102, S301, S307, S506, S602, S604 and S605 cover most of this, but not NumPy's
+# pickles and names that are only passed on.
 FORBIDDEN_NAMES = {
     "eval", "exec", "compile", "__import__", "system", "popen", "getoutput", "getstatusoutput",
     "pickle", "read_pickle", "dill", "joblib", "shelve", "marshal", "load_all", "unsafe_load",
@@ -133,13 +133,13 @@ FORBIDDEN_OPTIONS = {"shell": True, "allow_pickle": True}
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_the_code_evaluates_unpickles_and_hands_to_a_shell_nothing(module):
+def test_the_code_never_evaluates_text_unpickles_or_uses_a_shell(module):
     for node in ast.walk(ast.parse((ROOT / module).read_text())):
         names = set()
         if isinstance(node, ast.Name):
             names = {node.id}
         elif isinstance(node, ast.Attribute):
-            # re.compile makes a pattern, no code.
+            # re.compile compiles a pattern, not code.
             compiles = node.attr == "compile" and ast.unparse(node.value) == "re"
             names = set() if compiles else {node.attr}
         elif isinstance(node, ast.Import | ast.ImportFrom):
@@ -176,7 +176,7 @@ def test_a_picture_may_have_any_name(tmp_path, monkeypatch, stem):
 
 
 @pytest.mark.parametrize("name", ["$a$", "$\\frac{$", "\\$x$ $", "a $ b"])
-def test_a_name_with_dollars_is_no_formula(name):
+def test_a_name_with_dollar_signs_is_not_a_formula(name):
     figure = Figure()
     label = figure.text(0.5, 0.5, literal(name))
     FigureCanvasAgg(figure).draw()

@@ -1,4 +1,4 @@
-"""The README's way of sharing results, between two people, over a real S3 server on loopback."""
+"""The commands of docs/sharing.md, between two people, over a real S3 server on loopback."""
 
 import os
 import re
@@ -15,14 +15,10 @@ import requests
 
 from tests.conftest import ROOT, copy_with_little_to_train
 
-SECTION = re.search(
-    r"^## Sharing results with a team\n(.*?)(?=^## |\Z)",
-    (ROOT / "README.md").read_text(),
-    re.DOTALL | re.MULTILINE,
-)
+PAGE = (ROOT / "docs/sharing.md").read_text()
 COMMANDS = [
     command
-    for block in re.findall(r"```sh\n(.*?)```", SECTION[1] if SECTION else "", re.DOTALL)
+    for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
     for command in block.splitlines()
 ]
 ENDPOINT = "https://s3.example.org"
@@ -40,7 +36,7 @@ pytestmark = [
 
 @contextmanager
 def s3_server(folder):
-    """Run an S3 server with an empty bucket; give its address."""
+    """Run an S3 server with an empty bucket and yield its address."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
@@ -65,7 +61,7 @@ def s3_server(folder):
 
 
 class Person:
-    """Someone with a home, keys to the bucket and a folder to work in."""
+    """A user with a home folder, credentials for the bucket and a working folder."""
 
     def __init__(self, home, folder, replaced):
         self.home, self.folder, self.replaced = home, folder, replaced
@@ -76,7 +72,7 @@ class Person:
         )
 
     def run(self, command):
-        """Run a command of the README, with the addresses that this machine has."""
+        """Run a command of the page with this machine's addresses, and return its output."""
         for written, real in self.replaced.items():
             command = command.replace(written, real)
         if command.startswith("cd "):
@@ -100,7 +96,7 @@ class Person:
         return done.stdout
 
     def files(self):
-        """Give the bytes of every file that the pipeline makes and DVC keeps."""
+        """Return the bytes of every file that the pipeline writes and DVC tracks."""
         return {
             path.relative_to(self.folder).as_posix(): path.read_bytes()
             for folder in ("data", "models", "metrics", "plots", "report")
@@ -110,7 +106,7 @@ class Person:
 
 
 def split(commands, *firsts):
-    """Cut the commands in parts, each of which begins with the first line that starts so."""
+    """Split the commands into parts, each from the first line that starts with one of `firsts`."""
     starts = [
         next(at for at, line in enumerate(commands) if line.startswith(first)) for first in firsts
     ]
@@ -119,7 +115,7 @@ def split(commands, *firsts):
 
 @pytest.fixture
 def anna(tmp_path):
-    """Someone who has trained two networks for two epochs, with a bare repository as origin."""
+    """A user who has trained two networks for two epochs, with a bare repository as origin."""
     origin = tmp_path / "digits.git"
     person = Person(tmp_path / "anna", tmp_path / "project", {ORIGIN: str(origin)})
     person.folder.mkdir()
@@ -129,8 +125,8 @@ def anna(tmp_path):
     return person
 
 
-def test_a_team_shares_models_figures_data_and_experiments_as_the_readme_says(anna, tmp_path):
-    assert COMMANDS, "README.md has no commands under 'Sharing results with a team'"
+def test_a_team_shares_models_figures_data_and_experiments_as_documented(anna, tmp_path):
+    assert COMMANDS, "docs/sharing.md has no commands"
     share, clone, back = split(COMMANDS, "dvc remote add", "git clone", "dvc exp list")
     with s3_server(tmp_path) as address:
         anna.replaced[ENDPOINT] = address
@@ -157,7 +153,7 @@ def test_a_team_shares_models_figures_data_and_experiments_as_the_readme_says(an
         improved = ben.files()
         assert {name for name in made if improved[name] != made[name]} >= {
             "models/tiny.npz",
-            "metrics/tiny.json",
+            "metrics/variants/tiny.json",
             "metrics/summary.json",
         }
         assert improved["models/two_hidden.npz"] == made["models/two_hidden.npz"]

@@ -1,4 +1,4 @@
-"""What gets installed is what the locks name, byte for byte, and no more than that."""
+"""Only the locked packages are installed, byte for byte."""
 
 import hashlib
 import importlib.util
@@ -23,23 +23,21 @@ SMALL = "iniconfig"
 
 
 def entries(lock):
-    """Give each package's lines of a lock as one, comments and the file's options aside."""
+    """Return a lock's entries, one line per package, without comments."""
     lines = [line for line in lock.read_text().splitlines() if not line.lstrip().startswith("#")]
     return "\n".join(lines).replace("\\\n", " ").splitlines()
 
 
-def locked_entry(name):
-    """Give what the main lock says of a package."""
-    (entry,) = [
-        entry for entry in entries(ROOT / "requirements.lock") if entry.startswith(f"{name}==")
-    ]
+def locked_entry(name, lock="requirements-test.lock"):
+    """Return what a lock says about a package."""
+    (entry,) = [entry for entry in entries(ROOT / lock) if entry.startswith(f"{name}==")]
     return entry
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
 def test_every_entry_of_a_lock_is_one_version_with_hashes(lock):
     found = entries(lock)
-    assert len(found) > 10
+    assert found
     for entry in found:
         assert re.match(r"[A-Za-z0-9][\w.-]*==[^\s;*]+ ", entry), entry
         assert HASH.search(entry), entry
@@ -51,21 +49,36 @@ def test_every_entry_of_a_lock_is_one_version_with_hashes(lock):
 def test_every_dependency_is_locked():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    named = [*project["dependencies"], *extras["test"], *extras["lint"], *extras["build"]]
-    for requirement in named:
-        name = re.match(r"[\w.-]+", requirement)[0].replace(".", "-")
-        assert locked_entry(name), name
+    needed = {
+        "requirements.lock": [*project["dependencies"], *extras["sweep"], *extras["build"]],
+        "requirements-test.lock": [*extras["test"], *extras["lint"]],
+    }
+    for lock, requirements in needed.items():
+        for requirement in requirements:
+            name = re.match(r"[\w.-]+", requirement)[0].replace(".", "-")
+            assert locked_entry(name, lock), name
 
 
-def test_pip_installs_only_what_is_locked():
-    installs = re.findall(r"\bpip install\b.*", (ROOT / "Makefile").read_text())
+def test_the_locks_agree():
+    versions = {}
+    for lock in ("requirements.lock", "requirements-test.lock", "requirements-extras.lock"):
+        for entry in entries(ROOT / lock):
+            name, version = entry.split()[0].split("==")
+            assert versions.setdefault(name, version) == version, (lock, name)
+
+
+def test_make_installs_only_what_is_locked():
+    makefile = (ROOT / "Makefile").read_text().replace("\\\n", " ")
+    installs = re.findall(r"\bpip install\b(?:(?!\|\|).)*", makefile)
     assert len(installs) > 2
+    for lock in re.findall(r"\$\(call install,[^,]*,(.*?)\)", makefile):
+        assert ROOT / lock in LOCKS
     for command in installs:
         locked = "--require-hashes" in command and re.search(
-            r"-r requirements[\w-]*\.lock", command
+            r"-r (requirements[\w-]*\.lock|\$\(2\))", command
         )
         own = "--no-deps" in command and "--no-build-isolation" in command
-        # Neither has wheels that serve every platform; both say so where they are named.
+        # Neither has wheels for every platform, as is noted where each is specified.
         apart = "-r benchmarks/requirements.txt" in command or "'.[fuzz]'" in command
         assert locked or own or apart, command
     for script in (ROOT / ".ci").iterdir():
@@ -73,7 +86,7 @@ def test_pip_installs_only_what_is_locked():
 
 
 def test_no_file_names_the_host_of_a_package_index():
-    # Spelt in pieces, so that this file need not be left out.
+    # Written in parts, so that this file itself passes.
     names = ("pypi", "org"), ("pythonhosted", "org"), ("anaconda", "org"), ("pypi", "nvidia", "com")
     spelt = re.compile("|".join(re.escape(".".join(name)) for name in names).encode())
     options = re.compile(
@@ -88,7 +101,7 @@ def test_no_file_names_the_host_of_a_package_index():
 
 
 def counterfeit(folder, name):
-    """Write a wheel with the locked name and version, and another content."""
+    """Write a wheel with the locked name and version, but different content."""
     version = re.match(r"[\w.-]+==(\S+)", locked_entry(name))[1]
     described = f"{name}-{version}.dist-info"
     content = {
@@ -105,7 +118,7 @@ def counterfeit(folder, name):
 
 
 def install(tmp_path, requirement, *options):
-    """Install a line of a lock as the Makefile does, into a folder of its own."""
+    """Install a line of a lock as the Makefile does, but into a separate folder."""
     (tmp_path / "copy.lock").write_text(requirement)
     return subprocess.run(
         [
@@ -121,7 +134,7 @@ def install(tmp_path, requirement, *options):
 
 @pytest.fixture
 def shelf(tmp_path):
-    """A folder that holds another file under the name of a locked one."""
+    """A folder that contains a different file under the name of a locked one."""
     (tmp_path / "shelf").mkdir()
     counterfeit(tmp_path / "shelf", SMALL)
     return tmp_path / "shelf"
@@ -131,7 +144,7 @@ def install_from(shelf, requirement):
     return install(shelf.parent, requirement, "--isolated", "--no-index", "--find-links", shelf)
 
 
-def test_pip_refuses_another_file_under_a_locked_name(shelf, tmp_path):
+def test_pip_refuses_a_different_file_under_a_locked_name(shelf, tmp_path):
     refused = install_from(shelf, locked_entry(SMALL))
     assert refused.returncode == 1
     assert "DO NOT MATCH THE HASHES" in refused.stderr
@@ -139,7 +152,7 @@ def test_pip_refuses_another_file_under_a_locked_name(shelf, tmp_path):
 
 
 @pytest.mark.slow
-def test_pip_refuses_a_line_without_a_hash_and_takes_one_with_the_files_own(shelf, tmp_path):
+def test_pip_refuses_a_line_without_a_hash_and_accepts_one_with_the_right_hash(shelf, tmp_path):
     bare = HASH.sub("", locked_entry(SMALL))
     refused = install_from(shelf, bare)
     assert refused.returncode == 1
@@ -166,7 +179,7 @@ def test_pip_refuses_the_real_file_when_the_locks_hash_is_falsified(tmp_path):
 
 @pytest.fixture
 def audit():
-    """The program .ci/audit.py, as a module."""
+    """The script .ci/audit.py, as a module."""
     spec = importlib.util.spec_from_file_location("audit", ROOT / ".ci" / "audit.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -174,7 +187,7 @@ def audit():
 
 
 class _Advisories(BaseHTTPRequestHandler):
-    """Answers like OSV, or with a status and a text."""
+    """Responds like OSV, or with the given status and text."""
 
     def __init__(self, affected, status, text, *args):
         self.affected, self.status, self.text = affected, status, text
@@ -201,7 +214,7 @@ class _Advisories(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def check(audit, monkeypatch, capsys):
-    """Audit the locks at a service that answers so; give the exit code and the lines shown."""
+    """A function that audits the locks with a fake service; returns exit code and output lines."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
     def check(affected=None, status=200, text=None, url=None):
@@ -244,15 +257,15 @@ def test_the_audit_fails_for_an_advisory_and_names_it(check):
     ],
     ids=str,
 )
-def test_the_audit_says_in_one_line_that_it_could_not_ask_and_goes_on(check, fault):
+def test_an_unreachable_service_is_reported_in_one_line_and_the_audit_passes(check, fault):
     code, (line,) = check(**fault)
     assert code == 0
     assert line.startswith("No advisories were checked: http://127.0.0.1:")
 
 
-def test_the_audit_fails_where_its_question_is_refused(check):
+def test_the_audit_fails_if_its_query_is_refused(check):
     code, lines = check(status=400, text="Invalid query")
-    assert "refuses the question: 400 Invalid query" in code
+    assert "refuses the query: 400 Invalid query" in code
     assert lines == []
 
 

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.base.params import VariantSettings
 from pipeline.nn.devices import CPU, Device, Engine
 from pipeline.nn.network import Network
 from pipeline.nn.streaming import HeldImages
 from pipeline.nn.training import EpochReport, Training, make_network
-from pipeline.params import VariantSettings
 
 Pair = tuple[NDArray[np.float32], NDArray[np.uint8]]
 """Inputs (n, 784) and labels (n,)."""
@@ -33,4 +33,4 @@ def trained(
     network, rng = make_network(settings, 10, seed)
     engine = device.engine(network, settings, threads)
     images = HeldImages(held(engine, training))
-    return network, list(Training(engine, settings, images, held(engine, validation), rng).run())
+    return network, list(Training(engine, settings, images, held(engine, validation), rng).epochs())

@@ -1,6 +1,6 @@
-"""Who trains against whom. Each module has `make(job)`, which returns `Epochs` of benchmarks.job.
+"""The contestants. Each module has a function `make(job)` that returns `benchmarks.job.Epochs`.
 
-Only `ours` may import `pipeline`: rivals run as they do without it.
+Only `ours` may import `pipeline`; the others run as they do without it.
 """
 
 CONTESTANTS = {
@@ -12,4 +12,4 @@ CONTESTANTS = {
     "numpy-loop": "numpy_loop",
     "numpy-scipy-sparse": "sparse_loop",
 }
-"""Modules here by contestants' names, in the order of rounds and tables."""
+"""Modules by the name of the contestant, in the order of rounds and tables."""

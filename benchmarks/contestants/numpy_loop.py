@@ -1,7 +1,7 @@
-"""A plain NumPy loop as tutorials and published projects write it: whole batches in float64.
+"""A plain NumPy loop as in tutorials and published projects: whole batches in float64.
 
-Forward, one-hot labels, backward, update. BLAS takes its own kernels and as many threads as it
-likes.
+A step is a forward pass, one-hot labels, a backward pass and an update. BLAS chooses its kernels
+and its number of threads.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,9 +22,9 @@ def make(job: Job) -> Epochs:
 
 
 def prepare(job: Job, dtype: DTypeLike, hold: Callable[[Array], Any]) -> Epochs:
-    """Prepare to train a variant in one type of number.
+    """Prepare to train a variant with one data type.
 
-    hold: makes of inputs (N, 784) the matrix that the first layer multiplies.
+    hold: converts inputs (N, 784) to the matrix that the first layer multiplies.
     """
     settings, size, count = job.settings, job.batch_size, len(job.labels)
     x, y = hold(job.inputs.astype(dtype)), job.labels
@@ -57,7 +57,7 @@ def prepare(job: Job, dtype: DTypeLike, hold: Callable[[Array], Any]) -> Epochs:
 
 
 def forward(layers: Layers, x: Any, settings: dict[str, Any]) -> list[Any]:
-    """Return the input and every layer's activation."""
+    """Return the input and the activations of every layer."""
     activations = [x]
     for number, (weight, bias) in enumerate(layers, start=1):
         z = activations[-1] @ weight + bias
@@ -89,7 +89,7 @@ def score(
 def backward(
     layers: Layers, activations: list[Any], one_hot: Array, settings: dict[str, Any]
 ) -> Layers:
-    """Return the gradients of the mean cost, first layer first."""
+    """Return the gradients of the mean cost, from the first layer to the last."""
     outputs = activations[-1]
     if settings["loss"] == "cross_entropy":
         dz = (outputs - one_hot) / len(one_hot)
@@ -105,14 +105,14 @@ def backward(
 
 
 def slope(a: Array, activation: str) -> NDArray[Any]:
-    """Return an activation function's derivative where its value is `a`."""
+    """Return the derivative of an activation function where its value is `a`."""
     if activation == "relu":
         return a > 0
     return a * (1 - a) if activation == "sigmoid" else 1 - a**2
 
 
 def update(layers: Layers, gradients: Layers, velocities: Layers, settings: dict[str, Any]) -> None:
-    """Take a step of gradient descent, with whatever the variant adds to it."""
+    """Take a step of gradient descent, with the variant's clipping, L2 and momentum."""
     limit, momentum, lr = settings["clip_value"], settings["momentum"], settings["lr"]
     for layer, gradient, velocity in zip(layers, gradients, velocities, strict=True):
         for parameter, g, v in zip(layer, gradient, velocity, strict=True):

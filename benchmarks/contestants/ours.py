@@ -1,19 +1,19 @@
-"""The project itself: `Training` on the processor, as the stage `train` uses it.
+"""The project itself: `Training` on the CPU, as the stage `train` uses it.
 
-It also records the norms of weights and gradients every epoch, which no rival is asked for.
-Compiled code is loaded where an engine is made, so compiling counts as warming up.
+Unlike the others, it also records the norms of weights and gradients in every epoch. Compiled code
+is loaded when an engine is created, so compilation counts as warm-up.
 """
 
 from collections.abc import Iterator
 
 from benchmarks.job import Epoch, Epochs, Job
+from pipeline.base.params import VariantSettings
 from pipeline.nn.devices import CPU
 from pipeline.nn.streaming import HeldImages
 from pipeline.nn.training import Training, make_network
-from pipeline.params import VariantSettings
 
 ENDLESS = 10**9
-"""Epochs to ask for: the benchmark says when to stop."""
+"""Number of epochs in the settings; the benchmark stops earlier."""
 
 
 def make(job: Job) -> Epochs:
@@ -26,7 +26,7 @@ def make(job: Job) -> Epochs:
         training = engine.hold([(job.inputs, job.labels)], len(job.labels))
         labels = job.validation_labels[:scored]
         validation = engine.hold([(job.validation_inputs[:scored], labels)], len(labels))
-        for report in Training(engine, settings, HeldImages(training), validation, rng).run():
+        for report in Training(engine, settings, HeldImages(training), validation, rng).epochs():
             yield Epoch(
                 report.train.cost,
                 report.train.accuracy,

@@ -1,8 +1,8 @@
-"""PyTorch as its users write it: modules, autograd and an optimiser, run operation by operation.
+"""Eager PyTorch as its users write it: modules, autograd and an optimiser.
 
-What makes it fast on a processor is all here: tensors stay in memory and batches are taken by
-`index_select`, which needs less than half the time of `x[rows]`; the optimiser's step is one fused
-kernel; costs are read once per epoch.
+It is written to be fast on a CPU. Tensors stay in memory. Batches are selected with `index_select`,
+which takes less than half the time of `x[rows]`. The optimiser step is one fused kernel. Costs are
+read once per epoch.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,11 +14,11 @@ from torch.nn import functional
 from benchmarks.job import Epoch, Epochs, Floats, Job, Labels
 
 Scores = tuple[torch.Tensor, torch.Tensor]
-"""The mean cost and the count of right answers."""
+"""The mean cost and the number of correct predictions."""
 Step = Callable[[Any, torch.Tensor, torch.Tensor], Scores]
-"""Takes inputs, the loss's targets and labels."""
+"""Takes inputs, the targets of the loss, and labels."""
 Hold = Callable[[Floats], Any]
-"""Takes inputs (N, 784); what it returns has a length and `index_select`, as a tensor has."""
+"""Takes inputs (N, 784) and returns an object with a length and `index_select`, like a tensor."""
 
 ACTIVATIONS = {
     "relu": torch.nn.ReLU,
@@ -33,13 +33,13 @@ def make(job: Job) -> Epochs:
 
 
 def prepare(job: Job) -> tuple[torch.nn.Sequential, Epochs]:
-    """Return a variant's network and the way to train it."""
+    """Return the network of a variant and the function that trains it."""
     model = make_model(job)
     return model, train_with(job, model, torch.from_numpy)
 
 
 def train_with(job: Job, model: torch.nn.Sequential, hold: Hold) -> Epochs:
-    """Prepare to train a network. hold: makes of inputs what its first layer takes."""
+    """Prepare to train a network. hold: converts inputs to what its first layer takes."""
     torch.set_num_threads(job.threads)
     loss = loss_function(job)
     limit = job.settings["clip_value"]
@@ -67,7 +67,7 @@ def train_with(job: Job, model: torch.nn.Sequential, hold: Hold) -> Epochs:
 
 
 def make_model(job: Job) -> torch.nn.Sequential:
-    """Build a variant's network. With cross-entropy its outputs are logits."""
+    """Return the network of a variant. With cross-entropy its outputs are logits."""
     modules: list[torch.nn.Module] = []
     for weight, _ in job.weights:
         modules.append(torch.nn.Linear(*weight.shape))
@@ -79,7 +79,7 @@ def make_model(job: Job) -> torch.nn.Sequential:
 
 
 def set_weights(model: torch.nn.Module, job: Job) -> None:
-    """Put a network back to the job's first weights."""
+    """Reset a network to the initial weights of the job."""
     linear = [module for module in model if isinstance(module, torch.nn.Linear)]
     with torch.no_grad():
         for module, (weight, bias) in zip(linear, job.weights, strict=True):
@@ -88,7 +88,7 @@ def set_weights(model: torch.nn.Module, job: Job) -> None:
 
 
 def make_optimizer(model: torch.nn.Module, job: Job) -> torch.optim.Optimizer:
-    """Build the optimiser; L2 falls on weights alone."""
+    """Return the optimiser. L2 applies to weights only."""
     parameters = list(model.parameters())
     groups = [
         {"params": [p for p in parameters if p.ndim == 2], "weight_decay": job.settings["l2"]},
@@ -99,14 +99,14 @@ def make_optimizer(model: torch.nn.Module, job: Job) -> torch.optim.Optimizer:
 
 
 def loss_function(job: Job) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """Return the mean cost of outputs against targets."""
+    """Return the function that computes the mean cost from outputs and targets."""
     if job.settings["loss"] == "cross_entropy":
         return functional.cross_entropy
     return functional.mse_loss
 
 
 def make_targets(job: Job, labels: Labels) -> torch.Tensor:
-    """Return what the loss compares with: labels, or for mean squared error one-hot rows."""
+    """Return the targets of the loss: labels, or one-hot rows for mean squared error."""
     tensor = torch.from_numpy(labels)
     if job.settings["loss"] == "cross_entropy":
         return tensor
@@ -116,7 +116,7 @@ def make_targets(job: Job, labels: Labels) -> torch.Tensor:
 def run_epochs(
     job: Job, step: Step, score: Step, scored: int, hold: Hold = torch.from_numpy
 ) -> Iterator[Epoch]:
-    """Train with `step` for ever; measure with `score` after every epoch."""
+    """Train with `step` without end, and validate with `score` after every epoch."""
     x, labels = hold(job.inputs), torch.from_numpy(job.labels)
     targets = make_targets(job, job.labels)
     validation = (

@@ -1,8 +1,7 @@
-"""PyTorch with `torch.compile`: forward, loss, backward and the optimiser's step in one graph.
+"""PyTorch with `torch.compile`: forward, loss, backward and optimiser step in one graph.
 
-Compiled as a whole, a step needs neither autograd's tape nor an optimiser object: it is written
-with `torch.func` on plain tensors, which is the form that compiles without a break. Compiling needs
-a C++ compiler.
+The step is written with `torch.func` on plain tensors. This form compiles without graph breaks, and
+needs neither autograd's tape nor an optimiser object. A C++ compiler is required.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A PyTorch program from files to a trained model, as the stage `train` is one.
+"""Train a model with PyTorch, from files to a saved model, like the stage `train`.
 
 python -m benchmarks.contestants.pytorch_script JOB_FOLDER EPOCHS MODEL.pt
 """
@@ -14,11 +14,12 @@ from benchmarks.job import read_job
 
 
 def main(folder: str, epochs: str, target: str) -> None:
-    """Train and save."""
+    """Train a model and save it."""
     job = read_job(Path(folder))
     model, train = prepare(job)
     for number, epoch in enumerate(islice(train(len(job.validation_labels)), int(epochs)), start=1):
-        print(f"epoch {number}: cost {epoch.cost:.4f}, validation {epoch.validation_accuracy:.2%}")
+        accuracy = epoch.validation_accuracy
+        print(f"epoch {number}: cost {epoch.cost:.4f}, validation accuracy {accuracy:.2%}")
     torch.save(model.state_dict(), target)
 
 

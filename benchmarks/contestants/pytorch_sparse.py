@@ -1,9 +1,9 @@
-"""Eager PyTorch whose first layer multiplies sparse matrices, sparing it every pixel that is 0.
+"""Eager PyTorch with sparse matrices in the first layer, which leave out zero pixels.
 
-Images are compressed rows (CSR). The weight gradient multiplies by their transpose, again as
-compressed rows: PyTorch's own gradient would transpose anew at every step, which takes several
-times as long as the product. SciPy takes batches and transposes them, because PyTorch cannot do
-the one and is slow at the other.
+Images are stored as compressed rows (CSR). The weight gradient multiplies by their transpose, also
+as compressed rows; PyTorch's own gradient would transpose at every step, which takes several times
+as long as the product. SciPy selects the batches and transposes them, because PyTorch cannot do the
+former and is slow at the latter.
 """
 
 import warnings
@@ -17,8 +17,8 @@ from benchmarks.contestants.pytorch import make_model, train_with
 from benchmarks.job import Epochs, Job
 
 TOGETHER = 4096
-"""Images of which a weight gradient is added up at a time: all at once takes twice as long, because
-their errors are more than a cache holds."""
+"""Images per partial sum of a weight gradient. A single sum takes twice as long, because the deltas
+of all images do not fit into the cache."""
 
 
 def make(job: Job) -> Epochs:
@@ -29,7 +29,7 @@ def make(job: Job) -> Epochs:
 
 
 class SparseImages:
-    """Images (N, 784) as compressed rows, and their transpose as such, each made when needed."""
+    """Images (N, 784) and their transpose as compressed rows, each created when it is needed."""
 
     def __init__(self, rows: Any) -> None:
         self.rows = rows
@@ -38,12 +38,12 @@ class SparseImages:
         return int(self.rows.shape[0])
 
     def index_select(self, _dim: int, chosen: torch.Tensor) -> Self:
-        """Take some images."""
+        """Return some of the images."""
         return type(self)(self.rows[chosen.numpy()])
 
     @cached_property
     def matrix(self) -> torch.Tensor:
-        """The images."""
+        """The images as a tensor."""
         return as_tensor(self.rows, self.rows.shape)
 
     @cached_property
@@ -54,7 +54,7 @@ class SparseImages:
 
 
 def as_tensor(compressed: Any, shape: tuple[int, int]) -> torch.Tensor:
-    """Return a tensor of compressed rows in the memory of SciPy's matrix."""
+    """Return a tensor of compressed rows that shares the memory of a SciPy matrix."""
     parts = (torch.from_numpy(getattr(compressed, it)) for it in ("indptr", "indices", "data"))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
@@ -62,7 +62,7 @@ def as_tensor(compressed: Any, shape: tuple[int, int]) -> torch.Tensor:
 
 
 class Product(torch.autograd.Function):  # type: ignore[misc]  # mypy sees no PyTorch
-    """Images times weights, (784, n_out)."""
+    """Product of images and weights (784, n_out)."""
 
     @staticmethod
     def forward(ctx: Any, weight: torch.Tensor, images: SparseImages) -> torch.Tensor:
@@ -72,7 +72,7 @@ class Product(torch.autograd.Function):  # type: ignore[misc]  # mypy sees no Py
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        """Return the weights' gradient."""
+        """Return the gradient of the weights."""
         first, *others = zip(ctx.images.transposed, gradient.split(TOGETHER), strict=True)
         total = first[0] @ first[1]
         for transposed, part in others:
@@ -81,12 +81,12 @@ class Product(torch.autograd.Function):  # type: ignore[misc]  # mypy sees no Py
 
 
 class SparseLinear(torch.nn.Linear):  # type: ignore[misc]
-    """A linear layer that takes sparse images. Its weights lie as their products want them."""
+    """A linear layer for sparse images. Its weights are stored in the order that products need."""
 
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__(n_in, n_out)
         self.weight = torch.nn.Parameter(torch.empty(n_in, n_out).t())
 
     def forward(self, images: SparseImages) -> torch.Tensor:
-        """Return pre-activations."""
+        """Return the pre-activations."""
         return Product.apply(self.weight.t(), images) + self.bias

@@ -1,7 +1,7 @@
-"""scikit-learn's `MLPClassifier`, an epoch per call of `partial_fit`.
+"""scikit-learn's `MLPClassifier`, with one call of `partial_fit` per epoch.
 
-It does less than the others: it tells no accuracy on the images it trains on. Its L2 strength is
-`alpha`, divided by the batch's size in its gradient and added to the cost that it reports.
+It does less than the others: it does not compute the training accuracy. Its L2 strength is `alpha`,
+which is divided by the batch size in the gradient and included in the reported cost.
 """
 
 from collections.abc import Iterator
@@ -18,25 +18,25 @@ ACTIVATIONS = {"relu": "relu", "sigmoid": "logistic", "tanh": "tanh"}
 
 
 class GivenOrder(np.random.RandomState):
-    """Shuffles as a job's own generator does, so that batches are those of the others."""
+    """A random state that shuffles in the order of a job, so that batches are the same for all."""
 
     def __init__(self, order: np.random.Generator) -> None:
         super().__init__(0)
         self._order = order
 
     def shuffle(self, x: NDArray[Any]) -> None:  # type: ignore[override]
-        """Put the indices of all images in the next epoch's order."""
+        """Put the indices of all images in the order of the next epoch."""
         x[:] = x[self._order.permutation(len(x))]
 
 
 def make(job: Job) -> Epochs:
-    """Prepare to train a variant. Raises UnableError where the class has no such setting."""
+    """Prepare to train a variant. Raises UnableError if a setting is not supported."""
     settings, size = job.settings, job.batch_size
     if settings["loss"] != "cross_entropy":
-        raise UnableError("trains classes with cross-entropy only")
+        raise UnableError("supports cross-entropy only")
     if settings["clip_value"] is not None:
         raise UnableError("does not clip gradients")
-    sklearn.set_config(assume_finite=True)  # spares a look at every pixel in every epoch
+    sklearn.set_config(assume_finite=True)  # skips the check of every pixel in every epoch
     classes = np.arange(job.classes)
 
     def epochs(scored: int) -> Iterator[Epoch]:
@@ -55,13 +55,13 @@ def make(job: Job) -> Epochs:
         model.partial_fit(job.inputs[:size], job.labels[:size], classes=classes)  # makes its arrays
         model.coefs_ = [weight.copy() for weight, _ in job.weights]
         model.intercepts_ = [bias.copy() for _, bias in job.weights]
-        del model._optimizer  # and with it the velocity that the call left
+        del model._optimizer  # with the velocity of that call
         model.random_state = GivenOrder(job.order())
         labels = job.validation_labels[:scored]
         while True:
             model.partial_fit(job.inputs, job.labels)
             probabilities = model.predict_proba(job.validation_inputs[:scored])
-            # As its own log loss, logarithms of probabilities that underflowed are kept finite.
+            # Like its own log loss, keep logarithms of underflowed probabilities finite.
             of_label = probabilities[np.arange(len(labels)), labels].clip(1e-30)
             yield Epoch(
                 None if settings["l2"] else model.loss_,

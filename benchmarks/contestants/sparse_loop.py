@@ -1,8 +1,8 @@
-"""The NumPy loop with SciPy's sparse matrices, which spare the first layer every pixel that is 0.
+"""The NumPy loop with SciPy's sparse matrices in the first layer, which leave out zero pixels.
 
-In float32, because that halves what its products read. Images lie in compressed rows (CSR); the
-weight gradient multiplies by the transpose of a batch, which is the same memory as columns (CSC).
-SciPy multiplies on one thread, BLAS on as many as it likes.
+It computes in float32, so that products read half as much memory. Images are stored as compressed
+rows (CSR). The weight gradient multiplies by the transpose of a batch, which is the same memory as
+compressed columns (CSC). SciPy uses one thread; BLAS chooses its number of threads.
 """
 
 import numpy as np

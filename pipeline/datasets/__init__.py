@@ -1,1 +1,1 @@
-"""From a dataset's name to normalised splits: sources, formats, tables, splitting, pictures."""
+"""From raw images to normalised splits in Parquet files, and from pictures to digits."""

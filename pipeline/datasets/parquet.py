@@ -1,174 +1,159 @@
-"""A Parquet file of pixels and labels: written a row group at a time, read in pieces.
+"""Labelled images as Parquet: columns `label` and `image`, with a description as metadata.
 
-So neither takes more memory for more rows. What the rows are is the business of
-`pipeline.datasets.tables`.
+Pixels are stored as `uint8` after `convert` and as `float32` after `split`. A normalised pixel
+takes one of 256 values, so dictionary encoding keeps the second file as small as the first. The
+same content gives the same bytes. A file may be larger than memory: it is written and read in
+blocks, or read whole if it fits.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import repeat
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.datasets.images import PIXELS
-from pipeline.errors import DataError
-from pipeline.files import whole_file
-
-ROW_GROUP = 16_384
-PIECE = 4_096
-"""Rows that are read at once."""
-
-Piece = tuple[NDArray[Any], NDArray[np.uint8]]
-"""Some rows' pixels (n, 784) and labels (n,)."""
-
-Item = TypeVar("Item")
+from pipeline.base.errors import DataError
+from pipeline.datasets.examples import Description, Examples, ExampleSet
+from pipeline.datasets.images import HEIGHT, PIXELS, WIDTH, ImageSet, LabelledImages
+from pipeline.datasets.normalization import Normalization
+from pipeline.datasets.pixel_file import Piece, PixelFile, open_pixels, read_ahead, write_pixels
 
 
 @dataclass(frozen=True)
-class PixelFile:
-    """A Parquet file with columns `label` and `image`. group_rows: rows of each row group."""
+class StoredImages:
+    """Raw images in a Parquet file, read from disk at each use."""
 
-    path: Path
-    metadata: dict[bytes, bytes]
-    group_rows: tuple[int, ...]
+    file: PixelFile
+    description: Description
 
-    @property
-    def rows(self) -> int:
-        """Count the rows."""
-        return sum(self.group_rows)
-
+    @cached_property
     def labels(self) -> NDArray[np.uint8]:
-        """Read the labels alone. Raises DataError for a damaged file."""
-        with _readable(self.path), pq.ParquetFile(self.path, pre_buffer=False) as file:
-            labels = file.read(["label"])["label"]
-        _refuse_nulls(self.path, labels)
-        every_label: NDArray[np.uint8] = labels.to_numpy()
-        return every_label
+        """The labels of all images, in order."""
+        return self.file.labels()
 
-    def pieces(self, groups: Sequence[int], rows: int) -> Iterator[Piece]:
-        """Read the first `rows` rows of some row groups, PIECE at a time, wherever a group ends.
+    def __len__(self) -> int:
+        return self.file.rows
 
-        Raises DataError likewise.
+    def blocks(self) -> Iterator[LabelledImages]:
+        """Yield all images in order, PIECE at a time. Raises DataError for a damaged file."""
+        for pixels, labels in self.file.pieces(range(len(self.file.group_rows)), self.file.rows):
+            yield LabelledImages(pixels.reshape(-1, HEIGHT, WIDTH), labels)
+
+
+@dataclass(frozen=True)
+class StoredExamples:
+    """Examples in a Parquet file, read from disk at each use.
+
+    count: number of examples, starting with the first.
+    """
+
+    file: PixelFile
+    description: Description
+    normalization: Normalization
+    count: int
+
+    @cached_property
+    def labels(self) -> NDArray[np.uint8]:
+        """The labels of all examples, in order."""
+        return self.file.labels()[: self.count]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def first(self, count: int | None) -> "StoredExamples":
+        """Return the first `count` examples, or all if there are fewer or `count` is None."""
+        return self if count is None else replace(self, count=min(count, self.count))
+
+    def blocks(self) -> Iterator[Examples]:
+        """Yield all examples in order, PIECE at a time, while a thread reads the next block.
+
+        Raises DataError for a damaged file.
         """
-        with _readable(self.path), pq.ParquetFile(self.path, pre_buffer=False) as file:
-            for batch in file.iter_batches(PIECE, row_groups=list(groups), use_threads=False):
-                labels, images = batch.column("label"), batch.column("image")
-                pixels = images.flatten()
-                _refuse_nulls(self.path, labels, images, pixels)
-                yield pixels.to_numpy().reshape(-1, PIXELS)[:rows], labels.to_numpy()[:rows]
-                rows -= len(batch)
-                if rows <= 0:
-                    return
-        if rows:
-            raise DataError(f"{self.path} ends {rows} rows before it should")
+        return self._examples(self.file.pieces(range(len(self.file.group_rows)), self.count))
+
+    def shuffled_blocks(self, rng: np.random.Generator) -> Iterator[Examples]:
+        """Yield all examples, with the row groups of the file in an order drawn from `rng`.
+
+        The order within a row group is that of the file. Raises DataError for a damaged file.
+        """
+        starts = np.cumsum([0, *self.file.group_rows[:-1]])
+        rows = np.clip(self.count - starts, 0, self.file.group_rows)
+        order = rng.permutation(np.flatnonzero(rows)).tolist()
+        return self._examples(
+            piece for group in order for piece in self.file.pieces([group], int(rows[group]))
+        )
+
+    def read(self) -> Examples:
+        """Read all examples into memory. Raises DataError for a damaged file."""
+        inputs = np.empty((len(self), PIXELS), np.float32)
+        labels = np.empty(len(self), np.uint8)
+        end = 0
+        for block in self.blocks():
+            start, end = end, end + len(block)
+            inputs[start:end], labels[start:end] = block.inputs, block.labels
+        return Examples(inputs, labels, self.description, self.normalization)
+
+    def _examples(self, pieces: Iterator[Piece]) -> Iterator[Examples]:
+        for inputs, labels in read_ahead(pieces):
+            yield Examples(inputs, labels, self.description, self.normalization)
 
 
-def open_pixels(path: Path, kind: pa.DataType) -> PixelFile:
-    """Find what `write_pixels` wrote. Raises DataError for anything else."""
-    with _readable(path), pq.ParquetFile(path, pre_buffer=False) as file:
-        schema, footer = file.schema_arrow, file.metadata
-    if (
-        schema.names != ["label", "image"]
-        or not pa.types.is_fixed_size_list(schema.field("image").type)
-        or schema.field("image").type.list_size != PIXELS
-        or schema.field("image").type.value_type != kind
-        or schema.field("label").type != pa.uint8()
-    ):
-        raise DataError(f"{path} must have columns label: uint8, image: {kind}[{PIXELS}]")
-    rows = (footer.row_group(group).num_rows for group in range(footer.num_row_groups))
-    return PixelFile(path, schema.metadata or {}, tuple(rows))
+def write_images(path: Path, data: ImageSet, description: Description) -> None:
+    """Write raw images as `image: fixed_size_list<uint8>[784]`."""
+    pieces = ((block.images, block.labels) for block in data.blocks())
+    write_pixels(path, pieces, pa.uint8(), _metadata(description), dictionary=False)
 
 
-def write_pixels(
-    path: Path,
-    pieces: Iterable[Piece],
-    kind: pa.DataType,
-    metadata: dict[str, str],
-    *,
-    dictionary: bool,
-) -> None:
-    """Write rows in row groups of ROW_GROUP. The bytes do not depend on how they come in pieces."""
-    schema = pa.schema(
-        [
-            pa.field("label", pa.uint8(), nullable=False),
-            pa.field(
-                "image", pa.list_(pa.field("pixel", kind, nullable=False), PIXELS), nullable=False
-            ),
-        ],
-        metadata=metadata,
-    )
-    with (
-        whole_file(path) as temporary,
-        pq.ParquetWriter(
-            temporary,
-            schema,
-            compression="zstd",
-            compression_level=1,
-            use_dictionary=["image.list.element"] if dictionary else False,
-            write_statistics=False,
-        ) as writer,
-    ):
-        for pixels, labels in recut(pieces, repeat(ROW_GROUP)):
-            images = pa.FixedSizeListArray.from_arrays(
-                pa.array(pixels.reshape(-1)), type=schema.field("image").type
-            )
-            table = pa.Table.from_arrays([pa.array(labels), images], schema=schema)
-            writer.write_table(table)
+def write_examples(path: Path, examples: ExampleSet) -> None:
+    """Write normalised images as `image: fixed_size_list<float>[784]`."""
+    metadata = _metadata(examples.description) | {
+        "normalization": json.dumps(asdict(examples.normalization))
+    }
+    pieces = ((block.inputs, block.labels) for block in examples.blocks())
+    write_pixels(path, pieces, pa.float32(), metadata, dictionary=True)
 
 
-def recut(pieces: Iterable[Piece], sizes: Iterable[int]) -> Iterator[Piece]:
-    """Put pieces together, and cut them, to the sizes asked for; the last may be smaller."""
-    wanted = iter(sizes)
-    parts: list[Piece] = []
-    missing = next(wanted, 0)
-    for pixels, labels in pieces:
-        start = 0
-        while missing and start < len(labels):
-            part = slice(start, start + missing)
-            parts.append((pixels[part], labels[part]))
-            start, missing = start + len(labels[part]), missing - len(labels[part])
-            if not missing:
-                yield _joined(parts)
-                parts, missing = [], next(wanted, 0)
-    if parts:
-        yield _joined(parts)
+def open_images(path: Path) -> StoredImages:
+    """Open a file written by `write_images`. Raises DataError for any other file."""
+    file = open_pixels(path, pa.uint8())
+    return StoredImages(file, _description(file))
 
 
-def _joined(parts: list[Piece]) -> Piece:
-    if len(parts) == 1:
-        return parts[0]
-    pixels, labels = zip(*parts, strict=True)
-    return np.concatenate(pixels), np.concatenate(labels)
-
-
-def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """Give items in their order, with a thread that makes the next one in the meantime."""
-    with ThreadPoolExecutor(1) as thread:
-        following = thread.submit(next, items, None)
-        while (item := following.result()) is not None:
-            following = thread.submit(next, items, None)
-            yield item
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Turn whatever pyarrow finds wrong with a file into a DataError."""
+def open_examples(path: Path) -> StoredExamples:
+    """Open a file written by `write_examples`. Raises DataError for any other file."""
+    file = open_pixels(path, pa.float32())
     try:
-        yield
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist") from error
-    except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path} is not a Parquet file of images: {reason}") from error
+        normalization = Normalization(**json.loads(file.metadata[b"normalization"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} has no normalization in its metadata") from error
+    return StoredExamples(file, _description(file), normalization, file.rows)
 
 
-def _refuse_nulls(path: Path, *columns: pa.Array | pa.ChunkedArray) -> None:
-    if any(column.null_count for column in columns):
-        raise DataError(f"{path} must have a label and a pixel in every place, got nulls")
+def read_examples(path: Path) -> Examples:
+    """Read a file written by `write_examples` into memory. Raises DataError for any other file."""
+    return open_examples(path).read()
+
+
+def _metadata(description: Description) -> dict[str, str]:
+    return {
+        "dataset": description.dataset,
+        "shape": json.dumps([HEIGHT, WIDTH]),
+        "class_names": json.dumps(description.class_names),
+        "source": description.source,
+    }
+
+
+def _description(file: PixelFile) -> Description:
+    metadata = file.metadata
+    try:
+        return Description(
+            metadata[b"dataset"].decode(),
+            tuple(json.loads(metadata[b"class_names"])),
+            metadata[b"source"].decode(),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{file.path} has no description in its metadata") from error

@@ -1,4 +1,4 @@
-"""A network as columns of neurons, with its true sizes whatever is drawn of them."""
+"""A network as columns of neurons; the texts give the true sizes of its layers."""
 
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -8,12 +8,12 @@ from pipeline.figures.style import BLUE, INK, ORANGE, PALE, style
 from pipeline.nn.network import Architecture
 
 SHOWN = 10
-"""Neurons drawn of a layer at the most; of a larger one, half of them on each side of dots."""
+"""Neurons drawn per layer at most; a larger layer shows half of them on each side of dots."""
 _SPACING = 2.4
 
 
 def draw_architecture(ax: Axes, architecture: Architecture) -> None:
-    """Draw layers left to right, input first, with a bias neuron above all but the output."""
+    """Draw layers left to right, input first, and a bias neuron above all but the output."""
     sizes = architecture.sizes
     last = len(sizes) - 1
     columns = [_positions(size) for size in sizes]
@@ -50,8 +50,8 @@ def architecture_figure(architecture: Architecture, title: str) -> Figure:
     """Draw a network with its number of parameters in the title."""
     with style():
         width = max(6.0, 2.2 * len(architecture.sizes))
-        figure = Figure(figsize=(width, 5.2), layout="constrained")
-        ax = figure.subplots()
+        figure = Figure(figsize=(width, 5.2))
+        ax = figure.add_axes((0.02, 0.01, 0.96, 0.92))
         draw_architecture(ax, architecture)
         ax.set_title(f"{title}: {architecture.parameter_count():,} parameters")
     return figure
@@ -68,7 +68,7 @@ def _title(architecture: Architecture, number: int) -> str:
 
 
 def _positions(size: int) -> list[float | None]:
-    """Give heights of the drawn neurons around 0; None is the gap that stands for the others."""
+    """Return heights of the drawn neurons around 0; None is the gap for those left out."""
     if size <= SHOWN:
         return [(size - 1) / 2 - row for row in range(size)]
     half = SHOWN // 2

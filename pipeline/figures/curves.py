@@ -1,32 +1,34 @@
-"""Cost and accuracy through training, a panel a variant."""
+"""Cost and accuracy during training, one panel per variant."""
 
 import math
 from collections.abc import Mapping
 from typing import Literal
 
-import pandas as pd
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter
 
-from pipeline.figures.style import BLUE, ORANGE, SERIES, style
+from pipeline.base.tables import Table
+from pipeline.figures.style import BLUE, ORANGE, SERIES, margins, names_width, style
 
 Measure = Literal["cost", "accuracy"]
 _SPLITS = {"train": (BLUE, "training"), "validation": (ORANGE, "validation")}
 UNITS = {"cross_entropy": "cross-entropy (nats)", "mean_squared_error": "mean squared error"}
 
 
-def draw_curve(ax: Axes, history: pd.DataFrame, measure: Measure) -> None:
+def draw_curve(ax: Axes, history: Table, measure: Measure) -> None:
     """Draw one variant's training and validation curve with its last validation value.
 
     history: columns split, epoch, cost, accuracy.
     """
     for split, (colour, label) in _SPLITS.items():
-        rows = history[history["split"] == split]
-        ax.plot(rows["epoch"], rows[measure], color=colour, label=label)
-    last = history[history["split"] == "validation"].iloc[-1]
-    ax.plot(last["epoch"], last[measure], "o", color=ORANGE, markersize=4)
-    text = f"{last[measure]:.2%}" if measure == "accuracy" else f"{last[measure]:.3g}"
+        part = history["split"] == split
+        ax.plot(history["epoch"][part], history[measure][part], color=colour, label=label)
+    last = np.flatnonzero(history["split"] == "validation")[-1]
+    epoch, value = history["epoch"][last], history[measure][last]
+    ax.plot(epoch, value, "o", color=ORANGE, markersize=4)
+    text = f"{value:.2%}" if measure == "accuracy" else f"{value:.3g}"
     ax.set_title(text, loc="right", color=ORANGE)
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     ax.set_xlim(left=0)
@@ -38,15 +40,16 @@ def draw_curve(ax: Axes, history: pd.DataFrame, measure: Measure) -> None:
 
 
 def curves_figure(
-    histories: dict[str, pd.DataFrame], losses: Mapping[str, str], measure: Measure, title: str
+    histories: dict[str, Table], losses: Mapping[str, str], measure: Measure, title: str
 ) -> Figure:
     """Draw all variants side by side. losses: the name of each variant's loss."""
     columns = min(3, len(histories))
     rows = math.ceil(len(histories) / columns)
     with style():
-        figure = Figure(figsize=(3.4 * columns, 2.6 * rows + 0.5), layout="constrained")
+        figure = Figure(figsize=(3.4 * columns, 2.6 * rows + 0.8))
         figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
-        axes = figure.subplots(rows, columns, squeeze=False)
+        place = margins(figure, 0.75, 0.15, 0.85, 0.75) | {"wspace": 0.35, "hspace": 0.5}
+        axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw=place)
         for ax, (variant, history) in zip(axes.flat, histories.items(), strict=False):
             draw_curve(ax, history, measure)
             ax.set_title(variant)
@@ -55,60 +58,64 @@ def curves_figure(
         for ax in list(axes.flat)[len(histories) :]:
             ax.set_axis_off()
         handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2)
+        figure.legend(handles, labels, loc="lower center", ncols=2)
     return figure
 
 
-def curve_figure(history: pd.DataFrame, loss: str, title: str) -> Figure:
+def curve_figure(history: Table, loss: str, title: str) -> Figure:
     """Draw one variant's cost beside its accuracy."""
     with style():
-        figure = Figure(figsize=(10, 3.6), layout="constrained")
-        left, right = figure.subplots(1, 2)
+        figure = Figure(figsize=(10, 3.6))
+        place = margins(figure, 0.75, 0.15, 0.55, 0.7) | {"wspace": 0.2}
+        left, right = figure.subplots(1, 2, gridspec_kw=place)
         draw_curve(left, history, "cost")
         left.set(ylabel=UNITS[loss], xlabel="epoch", title=f"{title}: cost")
         draw_curve(right, history, "accuracy")
         right.set(ylabel="accuracy", xlabel="epoch", title="accuracy")
         handles, labels = left.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper right", ncols=2)
+        figure.legend(handles, labels, loc="upper right", ncols=2)
     return figure
 
 
-def together_figure(histories: dict[str, pd.DataFrame], title: str) -> Figure:
+def together_figure(histories: dict[str, Table], title: str) -> Figure:
     """Draw the validation accuracy of all variants on one pair of axes.
 
-    Epochs are on a logarithmic scale, for variants have from a dozen to a thousand of them.
+    Epochs are on a logarithmic scale, because variants have from a dozen to a thousand of them.
     """
     with style():
-        figure = Figure(figsize=(10, 4.6), layout="constrained")
-        ax = figure.subplots()
+        figure = Figure(figsize=(10, 4.6))
+        legend = min(5.0, 1.3 + names_width(histories))
+        ax = figure.subplots(gridspec_kw=margins(figure, 0.75, legend, 0.55, 0.45))
         for number, (variant, history) in enumerate(histories.items()):
-            rows = history[history["split"] == "validation"]
-            last = rows.iloc[-1]
+            part = history["split"] == "validation"
+            accuracy = history["accuracy"][part]
             ax.plot(
-                rows["epoch"], rows["accuracy"], color=SERIES[number % len(SERIES)],
+                history["epoch"][part], accuracy, color=SERIES[number % len(SERIES)],
                 linestyle=("-", "--", ":")[number // len(SERIES) % 3],
-                label=f"{variant} {last['accuracy']:.1%}",
+                label=f"{variant} {accuracy[-1]:.1%}",
             )  # fmt: skip
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter(ScalarFormatter())
         ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         ax.set(ylim=(0, 1.02), xlabel="epoch", ylabel="accuracy", title=title)
-        figure.legend(loc="outside right upper")
+        figure.legend(loc="upper right")
     return figure
 
 
-def norms_figure(norms: pd.DataFrame, title: str) -> Figure:
-    """Draw the norms of every layer's weights and of their gradients through training.
+def norms_figure(norms: Table, title: str) -> Figure:
+    """Draw the norms of every layer's weights and of their gradients during training.
 
     norms: columns layer, epoch, weight_norm, gradient_norm.
     """
     with style():
-        figure = Figure(figsize=(10, 3.6), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        for number, (layer, rows) in enumerate(norms.groupby("layer")):
-            colour = SERIES[number % len(SERIES)]
-            left.plot(rows["epoch"], rows["weight_norm"], color=colour, label=f"layer {layer}")
-            right.plot(rows["epoch"], rows["gradient_norm"], color=colour)
+        figure = Figure(figsize=(10, 3.6))
+        place = margins(figure, 0.75, 1.2, 0.55, 0.45) | {"wspace": 0.25}
+        left, right = figure.subplots(1, 2, gridspec_kw=place)
+        for number, layer in enumerate(np.unique(norms["layer"])):
+            colour, part = SERIES[number % len(SERIES)], norms["layer"] == layer
+            epoch = norms["epoch"][part]
+            left.plot(epoch, norms["weight_norm"][part], color=colour, label=f"layer {layer}")
+            right.plot(epoch, norms["gradient_norm"][part], color=colour)
         left.set(xlabel="epoch", ylabel="norm of weights", title=f"{title}: weights")
         left.set_ylim(bottom=0)
         for ax in (left, right):
@@ -117,5 +124,5 @@ def norms_figure(norms: pd.DataFrame, title: str) -> Figure:
         if (norms["gradient_norm"] > 0).all():
             right.set_yscale("log")
         handles, labels = left.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside right upper")
+        figure.legend(handles, labels, loc="upper right")
     return figure

@@ -1,10 +1,10 @@
 """All figures of one variant, by the names of their files."""
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
-from pipeline.datasets.tables import Examples
+from pipeline.base.tables import Table
+from pipeline.datasets.examples import Examples
 from pipeline.figures.architecture import architecture_figure
 from pipeline.figures.curves import curve_figure, norms_figure
 from pipeline.figures.passes import passes_figures
@@ -16,18 +16,18 @@ from pipeline.nn.layers import Array
 from pipeline.nn.model_file import Model
 
 UNSURE = 0.9
-"""Confidence below which a network counts as unsure."""
+"""Confidence below which a prediction counts as unsure."""
 
 
 def variant_figures(
     model: Model,
     test: Examples,
     probabilities: Array,
-    history: pd.DataFrame,
-    norms: pd.DataFrame,
+    history: Table,
+    norms: Table,
     rng: np.random.Generator,
 ) -> dict[str, Figure]:
-    """Draw what a network is, what it does to an image, how good it is, and how it got there.
+    """Draw the network, its passes for one image, its quality, and its training.
 
     probabilities: (N, classes) for the test images; `rng` chooses the random ones shown.
     """
@@ -41,9 +41,9 @@ def variant_figures(
 
 
 def step_figures(model: Model, test: Examples, probabilities: Array) -> dict[str, Figure]:
-    """Draw the network and what happens in it to the first test image that leaves it unsure.
+    """Draw the network and its passes for the first test image with low confidence.
 
-    An image that it is sure of and right about has next to no gradient to look at.
+    A correct prediction with high confidence has almost no gradient to look at.
     """
     index = int(np.argmax(probabilities.max(axis=1) < UNSURE))
     inspection = inspect(model, test.inputs[index], int(test.labels[index]))
@@ -59,18 +59,17 @@ def prediction_figures(
     """Draw random test images and the most confident mistakes."""
     classes = tuple(map(literal, model.class_names))
 
-    def draw(rows: Array, columns: int, title: str) -> Figure:
+    def draw(rows: Array, title: str) -> Figure:
         return predictions_figure(
             test.inputs[rows], test.labels[rows], probabilities[rows],
-            model.normalization, classes, columns, f"{model.variant}: {title}",
+            model.normalization, classes, f"{model.variant}: {title}",
         )  # fmt: skip
 
     order = rng.permutation(len(test))
     mistakes = most_confident_mistakes(test.labels, probabilities, 15)
     return {
-        "predictions": draw(order[:25], 5, "25 random test images"),
-        "row": draw(order[25:40], 15, "15 random test images"),
-        "mistakes": draw(mistakes, 5, f"its {len(mistakes)} most confident mistakes"),
+        "predictions": draw(order[:25], "25 random test images"),
+        "mistakes": draw(mistakes, f"the {len(mistakes)} most confident mistakes"),
     }
 
 

@@ -1,4 +1,4 @@
-"""What happens inside a network to one image: forward, backward, and one step of training."""
+"""One image inside a network: forward pass, backward pass, and one step of training."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -6,20 +6,32 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 
 from pipeline.datasets.images import HEIGHT, WIDTH
-from pipeline.datasets.splitting import Normalization
-from pipeline.figures.style import BLUE, GREEN, INK, ORANGE, PALE, RED, SIGNED, literal, style
+from pipeline.datasets.normalization import Normalization
+from pipeline.figures.style import (
+    BLUE,
+    GREEN,
+    INK,
+    ORANGE,
+    PALE,
+    RED,
+    SIGNED,
+    literal,
+    margins,
+    names_width,
+    style,
+)
 from pipeline.nn.inspection import Inspection, LayerInspection
 from pipeline.nn.layers import Array
 from pipeline.nn.model_file import Model
 
 FIELDS = 24
-"""Receptive fields shown of a first layer at the most."""
+"""Receptive fields of the first layer shown at most."""
 _HEAD, _ROW = 2.5, 1.55
 """Inches of a figure's head and of each layer's row."""
 
 
 def draw_image(ax: Axes, inputs: Array, normalization: Normalization) -> None:
-    """Draw a network's input `(784,)` as the picture it is, dark on light."""
+    """Draw a network's input `(784,)` as a picture, dark on light."""
     brightness = normalization.undo(inputs).reshape(HEIGHT, WIDTH)
     ax.imshow(brightness, cmap="gray_r", vmin=0, vmax=1)
     ax.set(xticks=[], yticks=[])
@@ -29,21 +41,21 @@ def draw_image(ax: Axes, inputs: Array, normalization: Normalization) -> None:
 
 
 def draw_probabilities(ax: Axes, inspection: Inspection, class_names: tuple[str, ...]) -> None:
-    """Draw a bar a class with its percentage; the true class in green, a wrong one in red."""
+    """Draw one bar per class with its percentage; the true class in green, a wrong one in red."""
     colours = [PALE] * len(class_names)
     colours[inspection.predicted] = RED
     colours[inspection.label] = GREEN
     _draw_class_bars(ax, inspection.probabilities, colours, class_names)
     for row, probability in enumerate(inspection.probabilities):
         ax.text(probability + 0.02, row, f"{probability:.1%}", va="center", fontsize=8, color=INK)
-    ax.set_title(f"says {class_names[inspection.predicted]}")
+    ax.set_title(f"prediction: {class_names[inspection.predicted]}")
 
 
 def draw_truth(ax: Axes, inspection: Inspection, class_names: tuple[str, ...]) -> None:
-    """Draw what the probabilities should be: all of it on the true class."""
+    """Draw the ideal probabilities: 1 for the true class."""
     truth = np.arange(len(class_names)) == inspection.label
     _draw_class_bars(ax, truth, [GREEN if true else PALE for true in truth], class_names)
-    ax.set_title(f"is {class_names[inspection.label]}, cost {inspection.cost:.3g}")
+    ax.set_title(f"label: {class_names[inspection.label]}, cost {inspection.cost:.3g}")
 
 
 def _draw_class_bars(
@@ -57,7 +69,7 @@ def _draw_class_bars(
 
 
 def draw_receptive_fields(ax: Axes, weight: Array) -> None:
-    """Draw the weights of a first layer's first neurons as the 28x28 pictures they look for."""
+    """Draw the weights of the first neurons of the first layer as pictures of 28x28 pixels."""
     count = min(FIELDS, weight.shape[1])
     columns = min(count, 8)
     rows = -(-count // columns)
@@ -69,29 +81,23 @@ def draw_receptive_fields(ax: Axes, weight: Array) -> None:
     limit = float(np.nanmax(np.abs(mosaic))) or 1.0
     ax.imshow(mosaic, cmap=SIGNED, vmin=-limit, vmax=limit)
     ax.set_axis_off()
-    ax.set_title(f"what {count} of {weight.shape[1]} neurons of layer 1 look for")
+    ax.set_title(f"weights of {count} of {weight.shape[1]} neurons of layer 1")
 
 
 def draw_weights(ax: Axes, values: Array, limit: float | None = None) -> None:
-    """Draw a matrix `(n_in, n_out)` as a heat map, a row a neuron, white at 0."""
+    """Draw a matrix `(n_in, n_out)` as a heat map, one row per neuron, white at 0."""
     limit = limit or float(np.abs(values).max()) or 1.0
-    image = ax.imshow(
+    ax.imshow(
         values.T, cmap=SIGNED, vmin=-limit, vmax=limit, aspect="auto", interpolation="antialiased"
     )
     ax.grid(visible=False)
     ax.set(xticks=[], yticks=[])
-    figure = ax.get_figure()
-    if figure is not None:
-        bar = figure.colorbar(image, ax=ax, pad=0.02, fraction=0.06)
-        bar.ax.tick_params(labelsize=7)
-        bar.ax.yaxis.get_offset_text().set_fontsize(7)
-        bar.outline.set_visible(False)
-    ax.set_xlabel(f"{values.shape[0]} inputs", fontsize=8)
+    ax.set_xlabel(f"{values.shape[0]} inputs, blue to red: ±{limit:.2g}", fontsize=8)
     ax.set_ylabel(f"{values.shape[1]} neurons", fontsize=8)
 
 
 def draw_values(ax: Axes, values: Array, colour: str) -> None:
-    """Draw one number a neuron as a stem from 0."""
+    """Draw one number per neuron as a stem from 0."""
     places = np.arange(len(values))
     ax.vlines(places, 0, values, color=colour, linewidth=max(0.6, 60 / len(values) ** 0.9))
     ax.axhline(0, color=INK, linewidth=0.6)
@@ -109,7 +115,7 @@ def forward_figure(
     """Draw the image, each layer's weights and values, and the probabilities."""
     with style():
         figure, head, rows = _frame(inspection, title)
-        parts = head.subgridspec(1, 3, width_ratios=[1, 2.2, 1.6])
+        parts = head.subgridspec(1, 3, width_ratios=[1, 2.0, 1.6], wspace=_space(class_names))
         _draw_input(figure.add_subplot(parts[0]), inspection, normalization)
         draw_receptive_fields(figure.add_subplot(parts[1]), inspection.layers[0].weight)
         draw_probabilities(figure.add_subplot(parts[2]), inspection, class_names)
@@ -127,10 +133,10 @@ def forward_figure(
 def backward_figure(
     inspection: Inspection, class_names: tuple[str, ...], normalization: Normalization, title: str
 ) -> Figure:
-    """Draw prediction against truth and every gradient with its norm."""
+    """Draw the prediction beside the label, and every gradient with its norm."""
     with style():
         figure, head, rows = _frame(inspection, title)
-        parts = head.subgridspec(1, 3, width_ratios=[1, 1.9, 1.9])
+        parts = head.subgridspec(1, 3, width_ratios=[1, 1.9, 1.9], wspace=_space(class_names))
         _draw_input(figure.add_subplot(parts[0]), inspection, normalization)
         draw_probabilities(figure.add_subplot(parts[1]), inspection, class_names)
         draw_truth(figure.add_subplot(parts[2]), inspection, class_names)
@@ -149,16 +155,17 @@ def update_figure(inspection: Inspection, title: str) -> Figure:
     """Draw every layer's weights before and after one step, and their difference."""
     with style():
         count = len(inspection.layers)
-        figure = Figure(figsize=(10, 0.5 + 1.75 * count), layout="constrained")
+        figure = Figure(figsize=(10, 0.6 + 1.9 * count))
         figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
-        axes = figure.subplots(count, 3, squeeze=False)
+        place = margins(figure, 0.35, 0.2, 0.3, 0.75) | {"wspace": 0.12, "hspace": 0.4}
+        axes = figure.subplots(count, 3, squeeze=False, gridspec_kw=place)
         for number, (row, layer) in enumerate(zip(axes, inspection.layers, strict=True), start=1):
             _draw_update(row, layer, number)
     return figure
 
 
 def passes_figures(inspection: Inspection, model: Model, title: str) -> dict[str, Figure]:
-    """Draw forward pass, backward pass and update, by the names that their files have."""
+    """Draw the forward pass, the backward pass and the update; keys are names of files."""
     classes, normalization = tuple(map(literal, model.class_names)), model.normalization
     title = literal(title)
     return {
@@ -186,14 +193,22 @@ def _draw_update(row: Array, layer: LayerInspection, number: int) -> None:
 
 def _frame(inspection: Inspection, title: str) -> tuple[Figure, SubplotSpec, list[SubplotSpec]]:
     count = len(inspection.layers)
-    figure = Figure(figsize=(10, _HEAD + _ROW * count + 0.4), layout="constrained")
+    figure = Figure(figsize=(10, _HEAD + _ROW * count + 1.0))
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
-    grid = figure.add_gridspec(1 + count, 1, height_ratios=[_HEAD] + [_ROW] * count)
+    grid = figure.add_gridspec(
+        1 + count, 1, height_ratios=[_HEAD] + [_ROW] * count, hspace=0.4,
+        **margins(figure, 0.35, 0.2, 0.3, 0.75),
+    )  # fmt: skip
     return figure, grid[0], [grid[row + 1] for row in range(count)]
 
 
+def _space(class_names: tuple[str, ...]) -> float:
+    """Return the space between columns that leaves room for the names of the classes."""
+    return (0.25 + names_width(class_names)) / 2.6
+
+
 def _row_axes(figure: Figure, place: SubplotSpec) -> list[Axes]:
-    grid = place.subgridspec(1, 3)
+    grid = place.subgridspec(1, 3, wspace=0.25)
     return [figure.add_subplot(grid[column]) for column in range(3)]
 
 

@@ -1,12 +1,12 @@
-"""How good a network is, class by class and probability by probability."""
+"""The quality of a network, by class and by confidence."""
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from pipeline.figures.style import BLUE, INK, ORANGE, PALE, SKY, style
+from pipeline.figures.style import BLUE, INK, ORANGE, PALE, SKY, margins, names_width, style
+from pipeline.metrics import confusion_counts, precision_recall
 from pipeline.nn.layers import Array
 
 BINS = 10
@@ -35,11 +35,11 @@ def confusion_figure(
     labels: Array, predicted: Array, class_names: tuple[str, ...], title: str
 ) -> Figure:
     """Draw the confusion matrix of test images."""
-    counts = confusion_matrix(labels, predicted, labels=np.arange(len(class_names)))
+    counts = confusion_counts(labels, predicted, len(class_names))
     with style():
-        side = 2.0 + 0.5 * len(class_names)
-        figure = Figure(figsize=(side, side), layout="constrained")
-        ax = figure.subplots()
+        side, names = 0.5 * len(class_names), names_width(class_names)
+        figure = Figure(figsize=(side + names + 0.9, side + names + 1.3))
+        ax = figure.subplots(gridspec_kw=margins(figure, names + 0.6, 0.3, names + 0.7, 0.6))
         draw_confusion(ax, counts, class_names)
         ax.set_title(f"{title}: {int((labels == predicted).sum())} of {len(labels)} right")
     return figure
@@ -48,11 +48,11 @@ def confusion_figure(
 def draw_precision_recall(
     ax: Axes, precision: Array, recall: Array, class_names: tuple[str, ...]
 ) -> None:
-    """Draw a line a class from its precision to its recall."""
+    """Draw one line per class from its precision to its recall."""
     places = np.arange(len(class_names))
     ax.hlines(places, precision, recall, color=PALE, linewidth=3, zorder=1)
-    ax.plot(precision, places, "o", color=BLUE, label="precision: of those called so, right")
-    ax.plot(recall, places, "D", color=ORANGE, label="recall: of those that are, found")
+    ax.plot(precision, places, "o", color=BLUE, label="precision (correct predictions)")
+    ax.plot(recall, places, "D", color=ORANGE, label="recall (images found)")
     ax.set_yticks(places, class_names)
     ax.invert_yaxis()
     ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -64,20 +64,19 @@ def quality_figure(
     labels: Array, predicted: Array, class_names: tuple[str, ...], title: str
 ) -> Figure:
     """Draw each class's precision and recall on test images."""
-    precision, recall, _, _ = precision_recall_fscore_support(
-        labels, predicted, labels=np.arange(len(class_names)), zero_division=0
-    )
+    precision, recall = precision_recall(confusion_counts(labels, predicted, len(class_names)))
     with style():
-        figure = Figure(figsize=(7, 1.6 + 0.32 * len(class_names)), layout="constrained")
-        ax = figure.subplots()
+        figure = Figure(figsize=(7, 1.4 + 0.32 * len(class_names)))
+        left = 0.3 + names_width(class_names)
+        ax = figure.subplots(gridspec_kw=margins(figure, left, 0.35, 0.75, 0.45))
         draw_precision_recall(ax, precision, recall, class_names)
         ax.set_title(title)
-        figure.legend(loc="outside lower center", ncols=2)
+        figure.legend(loc="lower center", ncols=2)
     return figure
 
 
 def calibration(confidence: Array, right: Array) -> tuple[Array, Array, Array]:
-    """Give mean confidence, accuracy and count of images in ten bins of confidence.
+    """Return mean confidence, accuracy and count of images in ten bins of confidence.
 
     Empty bins are left out. Source: Guo et al. 2017, https://arxiv.org/abs/1706.04599, section 2.
     """
@@ -90,16 +89,17 @@ def calibration(confidence: Array, right: Array) -> tuple[Array, Array, Array]:
 
 
 def calibration_figure(confidence: Array, right: Array, title: str) -> Figure:
-    """Draw accuracy against confidence (a reliability diagram) and how many images lie where.
+    """Draw accuracy against confidence (a reliability diagram), and the number of images per bin.
 
     The title gives the expected calibration error: the mean gap between the two over all images.
     """
     means, accuracies, counts = calibration(confidence, right)
     error = float((np.abs(means - accuracies) * counts).sum() / counts.sum())
     with style():
-        figure = Figure(figsize=(5.4, 5.6), layout="constrained")
-        top, bottom = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
-        top.plot([0, 1], [0, 1], "--", color=INK, linewidth=1, label="as sure as right")
+        figure = Figure(figsize=(5.4, 5.6))
+        place = margins(figure, 0.75, 0.3, 0.6, 0.45) | {"hspace": 0.1, "height_ratios": [3, 1]}
+        top, bottom = figure.subplots(2, 1, sharex=True, gridspec_kw=place)
+        top.plot([0, 1], [0, 1], "--", color=INK, linewidth=1, label="perfect calibration")
         top.plot(means, accuracies, "o-", color=BLUE, label="this network")
         top.set(ylabel="accuracy", ylim=(0, 1.02), xlim=(0, 1.02))
         top.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))

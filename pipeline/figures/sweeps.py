@@ -1,7 +1,7 @@
-"""What a sweep tried and found: its history, all settings at once, what mattered, learning rates.
+"""Figures of a sweep: history, parallel coordinates, importance of settings, learning rates.
 
-table: a row a trial, with columns trial, state (complete, pruned or failed), validation_accuracy,
-and one a setting, `settings.NAME`.
+table: one row per trial, with columns trial, state (complete, pruned or failed),
+validation_accuracy, and one per setting, `settings.NAME`.
 """
 
 from collections.abc import Collection, Sequence
@@ -19,7 +19,7 @@ from pipeline.figures.style import BLUE, INK, ORANGE, PALE, RED, SKY, style
 from pipeline.nn.layers import Array
 
 SPREAD = 4
-"""Accuracies are drawn down to so many times the median's distance from the best."""
+"""The axis of accuracies ends at this many times the median's distance from the best."""
 MARKS = {"complete": ("o", BLUE), "pruned": ("D", SKY)}
 PREFIX = "settings."
 LR = f"{PREFIX}lr"
@@ -32,10 +32,10 @@ def sweep_figures(
     logarithmic: Collection[str],
     title: str,
 ) -> dict[str, Figure]:
-    """Draw, by name, every figure that the trials have something for.
+    """Draw every figure for which the trials have data, by name.
 
     importances: share of the variance by setting. published: learning rates and the accuracies that
-    others report for them. logarithmic: settings on such a scale. Each of them may be empty.
+    others report for them. logarithmic: settings on a logarithmic scale. Each may be empty.
     """
     figures = {"history": history_figure(table, title)}
     ended = table[table["state"] == "complete"]
@@ -75,7 +75,7 @@ def history_figure(table: pd.DataFrame, title: str) -> Figure:
 
 
 def parallel_figure(table: pd.DataFrame, logarithmic: Collection[str], title: str) -> Figure:
-    """Draw a line a trial across all settings that differ, ending at its validation accuracy."""
+    """Draw one line per trial across all settings that differ, up to its validation accuracy."""
     columns = [name for name in table if str(name).startswith(PREFIX) and table[name].nunique() > 1]
     accuracy = table["validation_accuracy"]
     bottom, best = _bottom(accuracy), accuracy.idxmax()
@@ -111,7 +111,7 @@ def parallel_figure(table: pd.DataFrame, logarithmic: Collection[str], title: st
 
 
 def importance_figure(importances: dict[str, float], title: str) -> Figure:
-    """Draw a bar a setting: the share of the accuracy's variance that it explains."""
+    """Draw one bar per setting: the share of the accuracy's variance that it explains."""
     with style():
         figure = Figure(figsize=(7, 1.3 + 0.32 * len(importances)), layout="constrained")
         ax = figure.subplots()
@@ -131,9 +131,9 @@ def learning_rate_figure(
     logarithmic: Collection[str],
     title: str,
 ) -> Figure:
-    """Draw validation accuracy against learning rate, beside what others report, if they do.
+    """Draw validation accuracy against learning rate, beside published accuracies, if any.
 
-    The points are joined where the learning rate is all that differs.
+    Lines join the points if only the learning rate differs.
     """
     others = [name for name in table if str(name).startswith(PREFIX) and name != LR]
     alone = all(table[name].nunique() == 1 for name in others)
@@ -161,7 +161,7 @@ def learning_rate_figure(
 def _draw_points(
     ax: Axes, rows: pd.DataFrame, x: str, bottom: float, marker: str, colour: str, label: str | None
 ) -> None:
-    """Draw trials at their accuracy; those below the axis as triangles at its edge."""
+    """Draw trials at their accuracy; those below the axis are triangles at its edge."""
     far = rows["validation_accuracy"] < bottom
     near = rows[~far]
     ax.plot(near[x], near["validation_accuracy"], marker, color=colour, markersize=5, label=label)
@@ -173,7 +173,7 @@ def _draw_points(
 
 
 def _accuracy_axis(ax: Axes, accuracy: "pd.Series[float]") -> float:
-    """Set an axis of accuracies so that the better ones can be told apart; give its bottom."""
+    """Set an axis of accuracies so that the better ones can be told apart; return its bottom."""
     bottom, top = _bottom(accuracy), float(accuracy.max())
     ax.set_ylim(bottom, min(1.0, top + 0.1 * (top - bottom)))
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -181,13 +181,13 @@ def _accuracy_axis(ax: Axes, accuracy: "pd.Series[float]") -> float:
 
 
 def _bottom(accuracy: "pd.Series[float]") -> float:
-    """Give the accuracy down to which to draw: that of the worst, or of one far off."""
+    """Return the lowest accuracy to draw: that of the worst trial, unless it is far off."""
     best, middle = float(accuracy.max()), float(accuracy.median())
     return max(0.0, float(accuracy.min()) - 0.01, best - SPREAD * (best - middle) - 0.01)
 
 
 def _places(column: "pd.Series[Any]", logarithmic: bool) -> tuple[Array, list[tuple[float, str]]]:
-    """Give each value's height from 0 to 1 on its scale, and the scale's heights and labels."""
+    """Return each value's height from 0 to 1 on its scale, and the scale's heights and labels."""
     if all(isinstance(value, int | float) for value in column):
         numbers = column.astype(float)
         forward, back = (np.log, np.exp) if logarithmic else (np.array, np.array)

@@ -1,7 +1,7 @@
 """Fully connected networks from scratch.
 
-The definition, in plain NumPy, to be read first: `initializers`, `activations`, `layers`, `losses`,
-`network`, `gradients`, `optimizers`. It explains, draws and checks. What trains is held against it:
-`compiled/` on processors, `gpu/` on GPUs; `devices` chooses. Then `training`, `streaming`,
-`model_file`, `prediction`.
+Start with the definition in plain NumPy: `initializers`, `activations`, `layers`, `losses`,
+`network`, `gradients`, `optimizers`. It draws the initial weights, explains single images and is
+the reference for the tests. Training runs in `compiled/` on CPUs and in `gpu/` on GPUs; `devices`
+chooses between them. Then read `training`, `streaming`, `model_file`, `prediction`.
 """

@@ -1,6 +1,6 @@
 """Activation functions. Each returns its value and its backward pass.
 
-`backward(dy)` turns the gradient of the loss in the output into the gradient in the input.
+`backward(dy)` maps the gradient of the loss in the output to the gradient in the input.
 """
 
 from collections.abc import Callable
@@ -14,25 +14,25 @@ Activation = Callable[[Array], tuple[Array, Backward]]
 
 
 def relu(x: Array) -> tuple[Array, Backward]:
-    """max(x, 0), elementwise; the slope at 0 is taken as 0."""
+    """Return max(x, 0), elementwise. The derivative at 0 is taken as 0."""
     return np.maximum(x, 0), lambda dy: dy * (x > 0)
 
 
 def sigmoid(x: Array) -> tuple[Array, Backward]:
-    """1 / (1 + exp(-x)), elementwise, written with tanh, which cannot overflow."""
+    """Return 1 / (1 + exp(-x)), elementwise, computed with tanh, which cannot overflow."""
     y = 0.5 * np.tanh(0.5 * x) + 0.5
     return y, lambda dy: dy * y * (1 - y)
 
 
 def tanh(x: Array) -> tuple[Array, Backward]:
-    """Hyperbolic tangent, elementwise."""
+    """Return the hyperbolic tangent, elementwise."""
     y = np.tanh(x)
     return y, lambda dy: dy * (1 - y * y)
 
 
 def softmax(x: Array) -> tuple[Array, Backward]:
-    """exp(x) over its sum, along each row of (batch, classes)."""
-    y = np.exp(x - x.max(axis=1, keepdims=True))  # so that exp cannot overflow
+    """Return exp(x) divided by its sum, for each row of (batch, classes)."""
+    y = np.exp(x - x.max(axis=1, keepdims=True))  # exp cannot overflow
     y = y / y.sum(axis=1, keepdims=True)
     return y, lambda dy: y * (dy - (dy * y).sum(axis=1, keepdims=True))
 

@@ -1,34 +1,37 @@
-"""A training run's state on disk, every few seconds, so that a killed one loses no more than those.
+"""Checkpoints of a training run, written every few seconds, so that a killed run can be resumed.
 
-A checkpoint lies in `FOLDER/VARIANT/` and is named by a digest of all that determines the run: what
-was made with other settings, data or code has another name and is never picked up. It holds arrays
-without pickle, and the reports as JSON beside them; zip's own checksums tell a damaged one.
+A checkpoint is stored in `FOLDER/VARIANT/` under a digest of everything that determines the run. A
+run with other settings, data or code has another digest and never resumes from it. The file is a
+zip of arrays without pickle, and of the reports as JSON. The zip checksums detect damage.
 """
 
 import hashlib
 import io
 import json
+import math
 import platform
 import shutil
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.errors import PipelineError
-from pipeline.files import whole_file
+from pipeline.base.errors import PipelineError
+from pipeline.base.files import whole_file
+from pipeline.base.params import VariantSettings
 from pipeline.nn.layers import Array
 from pipeline.nn.training import EpochReport, Score, Training, TrainingState
-from pipeline.params import VariantSettings
 
 FOLDER = Path(".checkpoints")
 """Ignored by git and by DVC."""
 
 EVERY = 5.0
-"""Seconds between two checkpoints, at least: a run never loses much more than this."""
+"""Minimum number of seconds between two checkpoints: a killed run loses little more than this."""
+
+CODE = ("datasets", "nn")
+"""Folders of `pipeline` that training runs."""
 
 _REPORTS = "training.json"
 _PARAMETERS, _OPTIMIZER = "parameters/", "optimizer/"
@@ -38,21 +41,22 @@ def run_digest(
     settings: VariantSettings,
     others: Mapping[str, int | str],
     device: str,
-    data: tuple[Path, ...],
+    files: tuple[Path, ...],
 ) -> str:
-    """Give the SHA-256 of everything that determines a run, as 64 hexadecimal digits.
+    """Return the SHA-256 of everything that determines a run, as 64 hexadecimal digits.
 
-    That is: the variant's settings, `others` such as the seed, the device, the bytes of the files
-    of `data`, all of this package's code, the versions of Python and NumPy.
+    These are the variant's settings, `others` such as the seed, the device, the contents of `files`
+    (the data and the code that selected them), the code in CODE, and the versions of Python and
+    NumPy.
     """
     package = Path(__file__).parent.parent
-    files = [*data, *sorted(package.rglob("*.py"))]
+    code = [path for part in CODE for path in sorted((package / part).rglob("*.py"))]
     parts = [
         settings.model_dump_json(),
         json.dumps(others, sort_keys=True),
         device,
         f"{platform.python_version()} {np.__version__}",
-        *map(_file_digest, files),
+        *map(_file_digest, [*files, *code]),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -62,24 +66,26 @@ def _file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@dataclass(frozen=True)
 class Checkpoint:
-    """Where the state of one run of a variant is kept; `warn` is told what cannot be done."""
+    """The saved state of one run of a variant. `warn` is called with one line per problem."""
 
-    variant: str
-    digest: str
-    warn: Callable[[str], None]
-    folder: Path = FOLDER
-
-    @property
-    def path(self) -> Path:
-        """Give the file's name."""
-        return self.folder / self.variant / f"{self.digest}.npz"
+    def __init__(
+        self,
+        variant: str,
+        digest: str,
+        warn: Callable[[str], None],
+        folder: Path = FOLDER,
+        every: float = EVERY,
+    ) -> None:
+        self.path = folder / variant / f"{digest}.npz"
+        self._warn = warn
+        self._every = every
+        self._due = time.monotonic() + every
 
     def resume(self, training: Training) -> None:
-        """Let a run that has not begun go on from the checkpoint, if there is one.
+        """Restore a new run from the checkpoint, if there is one.
 
-        One that is damaged is left aside with a warning.
+        A damaged checkpoint is ignored with a warning.
         """
         try:
             training.restore(read_state(self.path))
@@ -89,39 +95,37 @@ class Checkpoint:
             OSError, EOFError, LookupError, TypeError, ValueError, NotImplementedError,
             RuntimeError, zipfile.BadZipFile,
         ) as error:  # fmt: skip
-            self.warn(
-                f"{self.path} is damaged and left aside; training starts from nothing: "
+            self._warn(
+                f"{self.path} is damaged and ignored; training starts from the beginning: "
                 f"{error or type(error).__name__}"
             )
 
-    def kept(self, training: Training, every: float = EVERY) -> Iterator[EpochReport]:
-        """Pass on the reports of a run, saving its state after an epoch every `every` seconds.
+    def save(self, training: Training) -> None:
+        """Save the state of a run, unless it was saved less than `every` seconds ago.
 
-        Where it cannot be saved, that is told once and training goes on: it can still succeed.
+        If it cannot be saved, call `warn` once and let training continue without checkpoints.
         """
-        last, refused = time.monotonic(), False
-        for report in training.run():
-            if not refused and time.monotonic() - last >= every:
-                try:
-                    write_state(self.path, training.state())
-                except PipelineError as error:
-                    self.warn(f"an interrupted run will start from nothing: {error}")
-                    refused = True
-                last = time.monotonic()
-            yield report
+        if time.monotonic() < self._due:
+            return
+        try:
+            write_state(self.path, training.state())
+            self._due = time.monotonic() + self._every
+        except PipelineError as error:
+            self._warn(f"an interrupted run will start from the beginning: {error}")
+            self._due = math.inf
 
     def remove(self) -> None:
-        """Remove all checkpoints of the variant, those of other settings too."""
-        shutil.rmtree(self.folder / self.variant, ignore_errors=True)
+        """Remove all checkpoints of the variant, including those of other settings."""
+        shutil.rmtree(self.path.parent, ignore_errors=True)
         try:
-            self.folder.rmdir()
-        except OSError:  # other variants have theirs in it, or there never was one
+            self.path.parent.parent.rmdir()
+        except OSError:  # it holds other variants' checkpoints, or does not exist
             return
 
 
 def write_state(path: Path, state: TrainingState) -> None:
-    """Write a state. Raises PipelineError where the file system refuses."""
-    reports = [  # dataclasses.asdict takes ten times as long, and there may be thousands
+    """Write a state. Raises PipelineError if the file cannot be written."""
+    reports = [  # dataclasses.asdict is ten times slower, and there may be thousands
         vars(report) | {"train": vars(report.train), "validation": vars(report.validation)}
         for report in state.reports
     ]
@@ -138,7 +142,7 @@ def write_state(path: Path, state: TrainingState) -> None:
 
 
 def read_state(path: Path) -> TrainingState:
-    """Read a state; what a damaged file raises is the caller's."""
+    """Read a state. Errors from a damaged file are left to the caller."""
     with zipfile.ZipFile(path) as archive:
         description = json.loads(archive.read(_REPORTS))
         arrays = {

@@ -1,7 +1,7 @@
-"""Where networks are trained and used: on the processor, or on a GPU.
+"""Where networks are trained and used: on the CPU or on a GPU.
 
-An engine does all that takes time; what asks for it knows no device. Engines are imported where one
-is made: Numba and CuPy take a while to load, and most commands need neither.
+An engine does all the heavy computation, so its callers need not know the device. Engines are
+imported on first use: Numba and CuPy are slow to load, and most commands need neither.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,54 +11,55 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import DeviceError
+from pipeline.base.errors import DeviceError
+from pipeline.base.params import VariantSettings
 from pipeline.nn.layers import Array
 from pipeline.nn.network import Network
-from pipeline.params import VariantSettings
 
 Totals = tuple[float, int]
-"""The sum of images' costs, and how many were classified right."""
+"""The sum of the images' costs, and the number of images classified correctly."""
 Blocks = Iterable[tuple[Array, Array]]
-"""Inputs (n, 784) float32 and labels (n,), so many images at a time."""
+"""Blocks of inputs (n, 784) float32 and labels (n,)."""
 
 
 class Engine(Protocol):
-    """A network at work on a device."""
+    """A network on a device."""
 
     network: Network
-    """After `train` it has the weights that training came to."""
+    """The network that `train` updates."""
 
     def hold(self, blocks: Blocks, count: int) -> Any:
-        """Hold `count` images in the form that this engine wants; `len` gives their number."""
+        """Return `count` images in the form that this engine needs; `len` returns their number."""
 
     def train(self, images: Any, order: NDArray[np.int64] | None) -> Totals:
-        """Take a step per batch of images in this order; None: one step with all, as they lie.
+        """Take one step per batch of the images in this order.
 
-        Return the totals of the images, each from before its own step.
+        order: image numbers (n,); None takes a single step with all images as stored. Return the
+        totals, each image measured before the step of its own batch.
         """
 
     def measure(self, images: Any, *, again: bool = False) -> Totals:
-        """Return the totals of images. again: they will be measured more than once."""
+        """Return the totals of the images. again: whether they will be measured again."""
 
     def probabilities(self, images: Any) -> NDArray[np.float32]:
-        """Return each image's probabilities of all classes, (n, classes)."""
+        """Return the class probabilities of each image, (n, classes)."""
 
     def norms(self, what: Literal["weight", "gradient"]) -> tuple[float, ...]:
         """Return the Euclidean norm of each layer's weights, or of their last gradient."""
 
     def state(self) -> dict[str, Array]:
-        """Return copies of what the optimiser remembers, by name."""
+        """Return copies of the optimiser's state, by name."""
 
     def restore(self, parameters: Mapping[str, Array], state: Mapping[str, Array]) -> None:
-        """Go on from parameters and a state.
+        """Restore parameters and an optimiser state.
 
-        Raises LookupError or ValueError where they do not fit, before anything is changed.
+        Raises LookupError or ValueError, before changing anything, if they do not fit.
         """
 
 
 @dataclass(frozen=True)
 class Device:
-    """A place to compute; its name says which."""
+    """A device to compute on, identified by its name."""
 
     name: str
     is_cpu: bool
@@ -69,9 +70,10 @@ class Device:
         settings: VariantSettings | None = None,
         threads: int | None = None,
     ) -> Engine:
-        """Put a network to work; `settings` say how it is trained, if it is.
+        """Return an engine for a network. Only an engine with `settings` can train.
 
-        threads: of the processor; by default one per core that may be used. They change no bit.
+        threads: number of CPU threads, by default one per available core. It does not affect any
+        result.
         """
         if self.is_cpu:
             from pipeline.nn.compiled.engine import CompiledEngine
@@ -86,10 +88,10 @@ CPU = Device("cpu", is_cpu=True)
 
 
 def find_device(wanted: Literal["cpu", "gpu", "auto"]) -> Device:
-    """Return the device that a setting asks for; `auto` takes a GPU that works, else the CPU.
+    """Return the device for a setting. `auto` is a GPU if one works, else the CPU.
 
-    Raises DeviceError for `gpu` where none can be used, and says why. There is no silent fallback:
-    the name of the device tells what was chosen.
+    Raises DeviceError for `gpu` if none can be used, with the reason. The name of the device shows
+    what `auto` chose, and why.
     """
     if wanted == "cpu":
         return CPU

@@ -1,13 +1,13 @@
-"""Limits on gradients, applied between the backward pass and the optimiser's step."""
+"""Gradient clipping, applied between the backward pass and the optimiser's step."""
 
 import numpy as np
 
+from pipeline.base.params import VariantSettings
 from pipeline.nn.network import Gradients
-from pipeline.params import VariantSettings
 
 
 def clip_by_value(gradients: Gradients, limit: float) -> Gradients:
-    """Limit every element to [-limit, limit]. This changes the gradient's direction."""
+    """Clip every element to [-limit, limit]. This changes the direction of the gradient."""
     return {name: np.clip(gradient, -limit, limit) for name, gradient in gradients.items()}
 
 
@@ -17,13 +17,13 @@ def clip_by_norm(gradients: Gradients, limit: float) -> Gradients:
     Source: Pascanu et al. 2013, https://arxiv.org/abs/1211.5063, algorithm 1.
     """
     norm = np.sqrt(sum((gradient * gradient).sum() for gradient in gradients.values()))
-    # limit / max(norm, limit) is 1 for a norm within the limit, and leaves no case to decide.
+    # limit / max(norm, limit) is 1 for a norm within the limit, so no branch is needed.
     factor = limit / np.maximum(norm, limit)
     return {name: gradient * factor for name, gradient in gradients.items()}
 
 
 def clip(gradients: Gradients, settings: VariantSettings) -> Gradients:
-    """Limit gradients as the settings ask: by value, by norm, both or not at all."""
+    """Clip gradients as the settings require: by value, by norm, both or not at all."""
     if settings.clip_value is not None:
         gradients = clip_by_value(gradients, settings.clip_value)
     if settings.clip_norm is not None:

@@ -1,8 +1,9 @@
-"""First weights, by arithmetic that gives the same bits on every machine.
+"""Initial weights, computed with arithmetic that gives the same bits on every machine.
 
-`Generator.normal` asks the C library for exp and log1p, and `Generator.uniform` and `normal` may be
-compiled to fused multiply-adds on ARM; both would differ in a last bit. `Generator.random` is whole
-numbers over 2^53, and NumPy's additions, products, quotients and roots are those of IEEE 754.
+`Generator.normal` calls exp and log1p of the C library, and `Generator.uniform` and `normal` may be
+compiled to fused multiply-adds on ARM, so their last bits may differ between machines.
+`Generator.random` returns integers divided by 2^53, and NumPy's sums, products, quotients and
+square roots follow IEEE 754.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ Initializer = Callable[[np.random.Generator, int, int], Values]
 
 
 def he(rng: np.random.Generator, n_in: int, n_out: int) -> Values:
-    """Draw from a normal of variance 2 / n_in, which keeps activations' scale through ReLU.
+    """Draw from a normal distribution of variance 2 / n_in, which preserves the scale through ReLU.
 
     Source: He et al. 2015, https://arxiv.org/abs/1502.01852, equation 10.
     """
@@ -24,7 +25,7 @@ def he(rng: np.random.Generator, n_in: int, n_out: int) -> Values:
 
 
 def glorot(rng: np.random.Generator, n_in: int, n_out: int) -> Values:
-    """Draw from a uniform of variance 2 / (n_in + n_out), meant for sigmoid and tanh.
+    """Draw from a uniform distribution of variance 2 / (n_in + n_out), for sigmoid and tanh.
 
     Source: Glorot and Bengio 2010, https://proceedings.mlr.press/v9/glorot10a.html, equation 16.
     """
@@ -33,15 +34,15 @@ def glorot(rng: np.random.Generator, n_in: int, n_out: int) -> Values:
 
 
 def normal(rng: np.random.Generator, n_in: int, n_out: int) -> Values:
-    """Draw from a normal of standard deviation 0.01, whatever the size of the layer."""
+    """Draw from a normal distribution of standard deviation 0.01, whatever the layer's size."""
     return 0.01 * standard_normal(rng, n_in * n_out).reshape(n_in, n_out)
 
 
 def standard_normal(rng: np.random.Generator, count: int) -> Values:
-    """Draw numbers of mean 0 and deviation 1 by the polar method.
+    """Draw standard normal numbers by the polar method.
 
     Source: Marsaglia and Bray 1964, https://doi.org/10.1137/1006063. Of the points drawn in a
-    square, those in its circle count, 78.5 %.
+    square, the method uses those inside the unit circle, 78.5 %.
     """
     drawn: list[Values] = []
     while sum(map(len, drawn)) < count:
@@ -54,7 +55,7 @@ def standard_normal(rng: np.random.Generator, count: int) -> Values:
 
 
 def _log(x: Values) -> Values:
-    """Return natural logarithms: those of a power of 2 and of m from 0.7 to 1.4.
+    """Return natural logarithms, computed as log x = exponent log 2 + log m, m from 0.7 to 1.4.
 
     log m = 2 artanh t for t = (m - 1) / (m + 1), and artanh t = t + t^3 / 3 + t^5 / 5 + ...
     """

@@ -1,28 +1,28 @@
-"""A look inside a network at work on one image, by the definition, in float64.
+"""Inspect a network at work on one image, with the NumPy definition in float64.
 
-So what is drawn does not depend on how a processor rounds float32 products.
+The result therefore does not depend on how a CPU rounds float32 products.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.errors import ModelError
+from pipeline.base.errors import ModelError
+from pipeline.base.params import VariantSettings
 from pipeline.nn.gradients import clip
 from pipeline.nn.layers import Array
 from pipeline.nn.losses import one_hot
 from pipeline.nn.model_file import Model
 from pipeline.nn.network import Network
 from pipeline.nn.optimizers import make_optimizer
-from pipeline.params import VariantSettings
 
 
 @dataclass(frozen=True)
 class LayerInspection:
-    """One layer's part in the forward pass, the backward pass and one step.
+    """One layer in the forward pass, the backward pass and one optimiser step.
 
-    weight, weight_gradient, weight_after: (n_in, n_out); all others: (n_out,). delta is the
-    loss's gradient in the pre-activation, output_gradient in the activation.
+    weight, weight_gradient, weight_after: (n_in, n_out); all other arrays: (n_out,). delta is the
+    gradient of the loss in the pre-activation, output_gradient the gradient in the activation.
     """
 
     activation_name: str
@@ -40,7 +40,7 @@ class LayerInspection:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What happens to one image. inputs: (784,); probabilities: (classes,); cost of this image."""
+    """One image in a network. inputs: (784,); probabilities: (classes,); cost: of this image."""
 
     inputs: Array
     label: int
@@ -51,15 +51,15 @@ class Inspection:
 
 
 def inspect(model: Model, inputs: Array, label: int) -> Inspection:
-    """Run one image `(784,)` forward and back and take one step of the model's own optimiser.
+    """Run one image `(784,)` forward and backward, and take one step of the model's own optimiser.
 
-    The model is left as it is. Raises ModelError where it does not say what trained it, or where
-    its weights are so large that numbers overflow on the way.
+    The model is not changed. Raises ModelError if the model does not contain its training settings,
+    or if its weights are so large that numbers overflow.
     """
     try:
         settings = VariantSettings(**model.training["settings"])
     except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"model {model.variant} does not say what trained it") from error
+        raise ModelError(f"model {model.variant} does not contain its training settings") from error
     seen: dict[str, Array] = {}
     parameters = {
         name: parameter.astype(np.float64) for name, parameter in model.network.parameters.items()
@@ -86,7 +86,7 @@ def inspect(model: Model, inputs: Array, label: int) -> Inspection:
             layer.weight,
             layer.bias,
             seen[f"layer{number}.pre_activation"],
-            # With cross-entropy, softmax is not in the network but in the loss.
+            # With cross-entropy, softmax is part of the loss, not of the network.
             probabilities
             if number == last and architecture.loss == "cross_entropy"
             else seen[f"layer{number}.activation"],

@@ -1,4 +1,4 @@
-"""The layer that learns: an affine map. Forward returns its own backward."""
+"""The layer with parameters: an affine map. Forward returns its own backward pass."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,8 +22,8 @@ class Linear:
     def forward(self, x: Array) -> tuple[Array, LinearBackward]:
         """Return the output and `backward(dy) -> (dx, {"weight": ..., "bias": ...})`.
 
-        `backward(dy, input_gradient=False)` returns None for dx: nothing lies before a network's
-        first layer, and its dx would cost as much as its weight gradient.
+        `backward(dy, input_gradient=False)` returns None for dx. The first layer of a network needs
+        no dx, and computing it would cost as much as the weight gradient.
         """
 
         def backward(

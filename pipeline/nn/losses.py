@@ -1,7 +1,7 @@
 """Losses. Each returns one cost per image and the gradient of that cost in the network's output.
 
 targets: (batch, classes), 1 at each image's class and 0 elsewhere. The cost of a batch is the mean
-of its images' costs, so its gradient is this one over the number of images.
+of its images' costs, so its gradient is the one returned here divided by the number of images.
 """
 
 from collections.abc import Callable
@@ -14,15 +14,15 @@ Loss = Callable[[Array, Array], tuple[Array, Array]]
 
 
 def one_hot(labels: Array, classes: int, dtype: np.dtype) -> Array:
-    """Return the targets (batch, classes) of labels (batch,)."""
+    """Return the targets (batch, classes) for labels (batch,)."""
     return np.eye(classes, dtype=dtype)[labels]
 
 
 def cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array]:
-    """-log softmax(logits) at the true class, in nats.
+    """Return the cross-entropy, -log softmax(logits) at the true class, in nats.
 
-    Return costs (batch,) and the gradient softmax(logits) - targets, (batch, classes). From
-    logits, neither can overflow nor take the logarithm of 0.
+    Return costs (batch,) and the gradient softmax(logits) - targets, (batch, classes). Computed
+    from logits, the costs can neither overflow nor take the logarithm of 0.
     """
     shifted = logits - logits.max(axis=1, keepdims=True)
     exponentials = np.exp(shifted)
@@ -32,7 +32,7 @@ def cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array]:
 
 
 def mean_squared_error(outputs: Array, targets: Array) -> tuple[Array, Array]:
-    """Mean over the classes of (output - target)^2.
+    """Return the mean over the classes of (output - target)^2.
 
     Return costs (batch,) and the gradient 2 (outputs - targets) / classes, (batch, classes).
     """

@@ -1,6 +1,6 @@
-"""A trained network as one `.npz` file: arrays without pickle, and `model.json` beside them.
+"""A trained network as one `.npz` file: arrays without pickle, and `model.json`.
 
-`numpy.load` opens the arrays and `unzip -p FILE model.json` shows the rest. The same model gives
+`numpy.load` reads the arrays, and `unzip -p FILE model.json` shows the rest. The same model gives
 the same bytes.
 """
 
@@ -9,16 +9,16 @@ import json
 import tokenize
 import zipfile
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.datasets.splitting import Normalization
-from pipeline.datasets.unpacking import UNZIP_ERRORS
-from pipeline.errors import ModelError
-from pipeline.files import whole_file
+from pipeline import __version__
+from pipeline.base.errors import ModelError
+from pipeline.base.files import whole_file
+from pipeline.base.unpack import UNZIP_ERRORS
+from pipeline.datasets.normalization import Normalization
 from pipeline.nn.activations import ACTIVATIONS
 from pipeline.nn.layers import Array
 from pipeline.nn.losses import LOSSES
@@ -29,21 +29,21 @@ _DESCRIPTION = "model.json"
 _HEADER_LIMIT = 1 << 10
 _DESCRIPTION_LIMIT = 1 << 20
 MAX_SIZES = 102
-"""Layers' sizes, input and output among them; settings allow 100 between."""
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold: no clock in the file
+"""Maximum number of layer sizes, including input and output; settings allow 100 hidden layers."""
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date in a zip: the bytes do not depend on the clock
 
 
 def installed_versions() -> dict[str, str]:
-    """Give the versions of what makes a model here: this project and NumPy."""
-    return {name: version(name) for name in ("handwritten-digits", "numpy")}
+    """Return the versions of the packages that determine a model: this project and NumPy."""
+    return {"handwritten-digits": __version__, "numpy": np.__version__}
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network and what is needed to use it on a picture and to know where it came from.
+    """A network, and what is needed to apply it to a picture and to trace its origin.
 
-    training: the settings that trained it, with seed, dataset, source and number of images.
-    versions: of the packages that made it, by name.
+    training: the settings of the training run, with seed, dataset, source and number of images.
+    versions: versions of the packages that made the model, by name.
     """
 
     variant: str
@@ -74,18 +74,20 @@ def save_model(path: Path, model: Model) -> None:
 
 
 def load_model(path: Path) -> Model:
-    """Read a model file. Raises ModelError, in one line, for anything that does not fit."""
+    """Read a model file. Raises ModelError, with a one-line message, if it is not valid."""
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(info.file_size for info in archive.infolist())
             if unpacked > (packed := path.stat().st_size):
                 raise ModelError(
-                    f"{path} must hold its arrays as they are, as a model is saved, "
+                    f"{path} must hold its arrays as they are, uncompressed, "
                     f"got {unpacked} bytes in {packed}"
                 )
             return _load(path, archive)
     except FileNotFoundError as error:
-        raise ModelError(f"{path} does not exist") from error
+        raise ModelError(
+            f"{path} does not exist; train it with `dvc repro` or fetch it with `dvc pull`"
+        ) from error
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
     except UNZIP_ERRORS as error:
@@ -108,7 +110,7 @@ def _load(path: Path, archive: zipfile.ZipFile) -> Model:
         variant, training = str(description["variant"]), dict(description["training"])
         versions = {str(name): str(of) for name, of in description["versions"].items()}
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        raise ModelError(f"{path} has a {_DESCRIPTION} that does not fit: {error!r}") from error
+        raise ModelError(f"{path} has an invalid {_DESCRIPTION}: {error!r}") from error
     _check(path, architecture, normalization, class_names)
     parameters = {
         name: _read_array(path, archive, name, shape)
@@ -130,7 +132,7 @@ def _check(
         raise ModelError(f"{path} must have from 2 to {MAX_SIZES} layer sizes > 0, got {sizes}")
     if len(class_names) != sizes[-1]:
         raise ModelError(
-            f"{path} must name {sizes[-1]} classes, one an output, got {len(class_names)}"
+            f"{path} must name {sizes[-1]} classes, one per output, got {len(class_names)}"
         )
     for value, known in (
         (architecture.activation, ACTIVATIONS),
@@ -148,8 +150,8 @@ def _read_array(path: Path, archive: zipfile.ZipFile, name: str, shape: tuple[in
     content = io.BytesIO(_read_entry(path, archive, f"{name}.npy", limit))
     try:
         if np.lib.format.read_magic(content) != (1, 0):
-            raise ValueError("it must have npy version 1.0")
-        # Only the header is NumPy's to read: numpy.load makes room for what a header promises.
+            raise ValueError("its npy version must be 1.0")
+        # Only the header is parsed by NumPy: numpy.load would allocate whatever a header claims.
         found, by_column, dtype = np.lib.format.read_array_header_1_0(content)
     except (ValueError, TypeError, SyntaxError, tokenize.TokenError) as error:
         raise ModelError(f"{path}: {name} is not an array: {error}") from error

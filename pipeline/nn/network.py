@@ -1,4 +1,4 @@
-"""A fully connected network of any depth: the one class behind all variants."""
+"""A fully connected network of any depth, the one class behind all variants."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from pipeline.nn.losses import LOSSES
 Gradients = dict[str, Array]
 NetworkBackward = Callable[[Array], Gradients]
 Watch = Callable[[str, Array], None]
-"""Told the name and value of each step inside a network, for looking at it."""
+"""Called with the name and value of each intermediate result, to inspect a network."""
 
 
 def watch_nothing(name: str, value: Array) -> None:
-    """Leave the steps of a network unseen."""
+    """Ignore the intermediate results of a network."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a network is made of, apart from its weights.
+    """The structure of a network, without its weights.
 
-    sizes: neurons in each layer, from the input's pixels to the output's classes.
+    sizes: number of neurons in each layer, from the input pixels to the output classes.
     """
 
     sizes: tuple[int, ...]
@@ -44,15 +44,16 @@ class Architecture:
         return shapes
 
     def parameter_count(self) -> int:
-        """Count the numbers that training adjusts."""
+        """Return the number of trainable parameters."""
         return sum(int(np.prod(shape)) for shape in self.parameter_shapes().values())
 
 
 class Network:
     """Linear layers with an activation between them.
 
-    With cross-entropy the output is logits, because the loss is exact from them alone; softmax is
-    applied by `probabilities`. With mean squared error the output has passed its activation.
+    With cross-entropy, the outputs are logits, because the loss is exact only if computed from
+    them; `probabilities` applies softmax. With mean squared error, the outputs are those of the
+    last activation.
     """
 
     def __init__(self, architecture: Architecture, parameters: dict[str, Array]) -> None:
@@ -70,10 +71,11 @@ class Network:
     def forward(self, x: Array, watch: Watch = watch_nothing) -> tuple[Array, NetworkBackward]:
         """Map inputs (batch, pixels) to outputs (batch, classes).
 
-        Return the outputs and `backward(dy)`, which maps the gradient of the loss in the outputs
-        to its gradients in all weights and biases, by name. `watch` sees, for each layer,
-        `layer1.pre_activation` and `layer1.activation` on the way forward; on the way back
-        `layer1.output_gradient` and `layer1.delta`, the loss's gradients in those two.
+        Return the outputs and `backward(dy)`, which maps the gradient of the loss in the outputs to
+        the gradients in all weights and biases, by name. `watch` is called for each layer: in the
+        forward pass with `layer1.pre_activation` and `layer1.activation`, in the backward pass with
+        `layer1.output_gradient` and `layer1.delta`, the gradients of the loss in the activation and
+        in the pre-activation.
         """
         steps = []
         for number, (layer, activation) in enumerate(
@@ -105,10 +107,10 @@ class Network:
         return x, backward
 
     def probabilities(self, outputs: Array) -> Array:
-        """Turn outputs of `forward` into one number per class that sum to 1 over each row.
+        """Turn outputs of `forward` into probabilities (batch, classes) with rows that sum to 1.
 
-        Sigmoid outputs judge each class alone and are scaled to that sum. Where all of them are 0,
-        as after a huge step, no class is likelier than another.
+        Sigmoid outputs are independent of each other and are divided by their sum. If all are 0, as
+        after a huge step, all classes are equally likely.
         """
         if self.architecture.loss == "cross_entropy":
             return softmax(outputs)[0]
@@ -124,7 +126,7 @@ def initialize_network(
     rng: np.random.Generator,
     dtype: DTypeLike = np.float32,
 ) -> Network:
-    """Draw a new network's weights; biases start at 0."""
+    """Return a new network with random weights; biases start at 0."""
     draw = INITIALIZERS[initializer]
     parameters = {
         name: (draw(rng, *shape) if len(shape) == 2 else np.zeros(shape)).astype(dtype)

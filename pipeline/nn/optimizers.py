@@ -1,22 +1,22 @@
-"""Optimisers: they know arrays by name and change them in place, nothing else.
+"""Optimisers. They update parameters in place, by name, from the gradients of the same names.
 
-L2 regularisation adds `l2 * weight` to each weight's gradient (not to biases'), which is the
-gradient of `l2 / 2 * sum(weight^2)`. Reported costs are the data's alone, without that term.
+L2 regularisation adds `l2 * weight` to the gradient of each weight, but not of the biases. This is
+the gradient of `l2 / 2 * sum(weight^2)`. Reported costs do not include that term.
 """
 
 from typing import Protocol
 
 import numpy as np
 
+from pipeline.base.params import VariantSettings
 from pipeline.nn.layers import Array
-from pipeline.params import VariantSettings
 
 
 class Optimizer(Protocol):
-    """Something that changes parameters by their gradients."""
+    """Anything that updates parameters from their gradients."""
 
     def step(self, parameters: dict[str, Array], gradients: dict[str, Array]) -> None:
-        """Change `parameters` in place."""
+        """Update `parameters` in place."""
         ...
 
 
@@ -34,7 +34,7 @@ class SGD:
         self.velocity: dict[str, Array] = {}
 
     def step(self, parameters: dict[str, Array], gradients: dict[str, Array]) -> None:
-        """Change `parameters` in place."""
+        """Update `parameters` in place."""
         for name, parameter in parameters.items():
             l2 = self.l2 if name.endswith("weight") else 0.0
             change = gradients[name] + l2 * parameter
@@ -45,7 +45,7 @@ class SGD:
 
 
 class Adam:
-    """Steps scaled by running means of the gradient and of its square.
+    """Adam: steps scaled by running means of the gradient and of its square.
 
     Source: Kingma and Ba 2015, https://arxiv.org/abs/1412.6980, algorithm 1.
     """
@@ -68,7 +68,7 @@ class Adam:
         self.square: dict[str, Array] = {}
 
     def step(self, parameters: dict[str, Array], gradients: dict[str, Array]) -> None:
-        """Change `parameters` in place."""
+        """Update `parameters` in place."""
         self.steps += 1
         correction1 = 1 - self.beta1**self.steps
         correction2 = 1 - self.beta2**self.steps
@@ -83,7 +83,7 @@ class Adam:
 
 
 def make_optimizer(settings: VariantSettings) -> Optimizer:
-    """Build the optimiser that the settings name."""
+    """Return the optimiser that the settings name."""
     if settings.optimizer == "adam":
         return Adam(settings.lr, settings.l2)
     return SGD(settings.lr, settings.momentum, settings.l2)

@@ -1,20 +1,20 @@
-"""Using a trained network on images."""
+"""Apply a trained network to images."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.datasets.tables import Examples
-from pipeline.errors import DataError, ModelError
+from pipeline.base.errors import DataError, ModelError
+from pipeline.datasets.examples import Examples
 from pipeline.nn.devices import CPU, Engine
 from pipeline.nn.layers import Array
 from pipeline.nn.model_file import Model
 
 
 def predict_probabilities(model: Model, inputs: Array, engine: Engine | None = None) -> Array:
-    """Return `(N, classes)` probabilities for inputs `(N, 784)`.
+    """Return probabilities `(N, classes)` for inputs `(N, 784)`.
 
-    engine: the one that has the model's network, if there is one. Raises ModelError where the
-    weights are so large that numbers overflow on the way.
+    engine: an engine that already holds the model's network. Raises ModelError if the weights are
+    so large that numbers overflow.
     """
     engine = engine or CPU.engine(model.network)
     images = engine.hold([(inputs, np.zeros(len(inputs), np.uint8))], len(inputs))
@@ -25,7 +25,7 @@ def predict_probabilities(model: Model, inputs: Array, engine: Engine | None = N
 
 
 def check_fits(model: Model, examples: Examples) -> None:
-    """Raise DataError where a model was made for other classes or another normalisation."""
+    """Raise DataError if a model was trained with other classes or another normalisation."""
     if model.class_names != examples.description.class_names:
         raise DataError(
             f"model {model.variant} knows the classes {', '.join(model.class_names)}; "

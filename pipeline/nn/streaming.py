@@ -1,9 +1,9 @@
-"""Where the images to train on are kept: all in memory, or in a file that a buffer is drawn from.
+"""Where training images are stored: all in memory, or in a file read through a shuffle buffer.
 
-What is shuffled with what in a file: its row groups come in an order that is drawn anew for every
-epoch, their images fill a buffer, and each batch is drawn from all images that wait there. So an
-image meets those that came in shortly before and after it, not the whole set; a buffer of the size
-of the set shuffles all with all. The split has already put the file's images in a random order.
+Shuffling from a file works as follows. Every epoch reads the row groups of the file in a new random
+order. Their images fill a buffer, and each batch is drawn at random from the buffer. An image is
+therefore shuffled only with images read shortly before or after it; a buffer of the size of the
+training set shuffles all images together. The split has already stored the images in random order.
 """
 
 from collections.abc import Iterator
@@ -13,29 +13,30 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.base.errors import SettingsError
+from pipeline.datasets.examples import ExampleSet
 from pipeline.datasets.images import PIXELS
-from pipeline.datasets.parquet import PIECE
-from pipeline.datasets.tables import ExampleSet, StoredExamples
-from pipeline.errors import SettingsError
+from pipeline.datasets.parquet import StoredExamples
+from pipeline.datasets.pixel_file import PIECE
 from pipeline.nn.devices import Engine
 from pipeline.nn.layers import Array
 
 Part = tuple[Any, NDArray[np.int64] | None]
-"""Images that an engine holds, and the order to train on them in; None: all at once."""
+"""Images held by an engine, and the order in which to train on them; None: all in one batch."""
 
 
 class TrainingSet(Protocol):
-    """Images to train on, wherever they are kept."""
+    """Training images, in memory or in a file."""
 
     def __len__(self) -> int:
-        """Count the images."""
+        """Return the number of images."""
 
     def parts(self, size: int, rng: np.random.Generator) -> Iterator[Part]:
-        """Yield all images once, shuffled, for batches of `size` (the last may be smaller)."""
+        """Yield all images once, shuffled, in batches of `size` (the last may be smaller)."""
 
 
 def hold(engine: Engine, examples: ExampleSet) -> Any:
-    """Let an engine hold all examples."""
+    """Return all examples in the form that the engine needs."""
     blocks = ((block.inputs, block.labels) for block in examples.blocks())
     return engine.hold(blocks, len(examples))
 
@@ -43,7 +44,7 @@ def hold(engine: Engine, examples: ExampleSet) -> Any:
 def training_set(
     engine: Engine, examples: ExampleSet, buffer: int | Literal["all"] = "all"
 ) -> TrainingSet:
-    """Let an engine hold all examples, or leave them in their file, as `buffer` asks."""
+    """Return the training set, in memory or streamed from its file, as `buffer` requires."""
     if buffer == "all" or not isinstance(examples, StoredExamples):
         return HeldImages(hold(engine, examples))
     return StreamedExamples(engine, examples, buffer)
@@ -51,7 +52,7 @@ def training_set(
 
 @dataclass(frozen=True)
 class HeldImages:
-    """Images that an engine holds, all of them."""
+    """Images held by an engine, all in memory."""
 
     images: Any
 
@@ -59,15 +60,15 @@ class HeldImages:
         return len(self.images)
 
     def parts(self, size: int, rng: np.random.Generator) -> Iterator[Part]:
-        """Yield all images with an order, shuffled anew; a single batch needs none."""
+        """Yield all images with a new random order, or with None if they fit one batch."""
         yield self.images, None if size >= len(self) else rng.permutation(len(self))
 
 
 @dataclass(frozen=True)
 class StreamedExamples:
-    """Examples that stay in their file.
+    """Examples that are streamed from their file.
 
-    buffer: images that wait in memory, 3,150 bytes each, while batches are drawn from them.
+    buffer: number of images in memory, 3,150 bytes each, from which batches are drawn.
     """
 
     engine: Engine
@@ -78,15 +79,15 @@ class StreamedExamples:
         return len(self.examples)
 
     def parts(self, size: int, rng: np.random.Generator) -> Iterator[Part]:
-        """Yield whole batches of all images, shuffled anew, some at a time."""
+        """Yield all images in whole batches, newly shuffled, several batches at a time."""
         for inputs, labels in self.batches(size, rng):
             yield self.engine.hold([(inputs, labels)], len(labels)), np.arange(len(labels))
 
     def batches(self, size: int, rng: np.random.Generator) -> Iterator[tuple[Array, Array]]:
-        """Yield inputs and labels of some batches of `size` at a time (the last may be smaller).
+        """Yield inputs and labels, several batches of `size` at a time (the last may be smaller).
 
-        The order depends on `rng`, the buffer and the file's row groups alone. Raises SettingsError
-        where a batch is larger than the buffer.
+        The order depends only on `rng`, the buffer and the file's row groups. Raises SettingsError
+        if a batch is larger than the buffer.
         """
         buffer = min(self.buffer, len(self))
         if min(size, len(self)) > buffer:
@@ -97,7 +98,7 @@ class StreamedExamples:
             )
         inputs = np.empty((buffer + PIECE, PIXELS), np.float32)
         labels = np.empty(buffer + PIECE, np.uint8)
-        free, waiting = np.arange(buffer + PIECE), np.empty(0, np.int64)  # places in the two
+        free, waiting = np.arange(buffer + PIECE), np.empty(0, np.int64)  # rows of the two arrays
         for block in self.examples.shuffled_blocks(rng):
             places, free = np.split(free, [len(block)])
             inputs[places], labels[places] = block.inputs, block.labels

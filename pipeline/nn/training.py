@@ -1,6 +1,7 @@
-"""The training loop: an epoch after another, and a report of each. It prints and saves nothing.
+"""The training loop. It yields a report per epoch, and neither prints nor saves anything.
 
-It can be left after any epoch, and another process can go on from its state to the same bytes.
+It can stop after any epoch; another process can resume from its state with the same results, byte
+for byte.
 """
 
 from collections.abc import Iterator
@@ -9,38 +10,38 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.base.errors import TrainingError
+from pipeline.base.machine import physical_memory
+from pipeline.base.params import VariantSettings
 from pipeline.datasets.images import PIXELS
-from pipeline.errors import TrainingError
-from pipeline.machine import physical_memory
 from pipeline.nn.devices import Engine, Totals
 from pipeline.nn.layers import Array
 from pipeline.nn.network import Architecture, Network, initialize_network
 from pipeline.nn.streaming import TrainingSet
-from pipeline.params import VariantSettings
 
 PARAMETER_BYTES = 24
-"""Memory that a parameter takes in training: three copies, its gradient, what Adam remembers."""
+"""Memory per parameter during training: three copies, the gradient, two moments of Adam."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """Mean cost per image, in the unit of the loss, and the share of images classified right."""
+    """Mean cost per image, in the unit of the loss, and fraction of images classified correctly."""
 
     cost: float
     accuracy: float
 
     @classmethod
     def of(cls, totals: Totals, count: int) -> "Score":
-        """Divide the totals of `count` images by their number."""
+        """Return the totals of `count` images divided by their number."""
         return cls(totals[0] / count, totals[1] / count)
 
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What an epoch came to.
+    """The results of one epoch.
 
     train: mean over the epoch's batches, each measured before its own step, so the first epoch of a
-    full-batch run shows the network as it was drawn. validation: measured after the last step.
+    full-batch run measures the initial network. validation: measured after the last step.
     weight_norms: Euclidean norm of each layer's weights after the epoch; gradient_norms: of each
     layer's weight gradient in the epoch's last step, before clipping.
     """
@@ -54,10 +55,10 @@ class EpochReport:
 
 @dataclass(frozen=True)
 class TrainingState:
-    """All that decides how training goes on after an epoch, and what it reported so far.
+    """Everything that determines how training continues after an epoch, and its reports so far.
 
-    parameters: the network's, by name. optimizer: what `Engine.state` returns. order: the state of
-    the bit generator that shuffles images. Arrays are copies.
+    parameters: the network's, by name. optimizer: as returned by `Engine.state`. order: state of
+    the bit generator that shuffles the images. Arrays are copies.
     """
 
     reports: tuple[EpochReport, ...]
@@ -69,10 +70,10 @@ class TrainingState:
 def make_network(
     settings: VariantSettings, classes: int, seed: int
 ) -> tuple[Network, np.random.Generator]:
-    """Draw a variant's first weights; return them and the generator for the order of its images.
+    """Return a variant's network with its initial weights, and the generator for the image order.
 
-    The two have streams of their own: another batch size does not change the first weights.
-    Raises TrainingError for a network that the machine's memory cannot hold.
+    Weights and order have independent random streams, so the batch size does not affect the initial
+    weights. Raises TrainingError if the network does not fit into this machine's memory.
     """
     weights, order = np.random.default_rng(seed).spawn(2)
     architecture = Architecture(
@@ -88,7 +89,7 @@ def make_network(
 
 
 class Training:
-    """A run of training in place, and the reports of its epochs so far."""
+    """A training run that updates its network in place, and the reports of its epochs so far."""
 
     def __init__(
         self,
@@ -98,7 +99,7 @@ class Training:
         validation: Any,
         rng: np.random.Generator,
     ) -> None:
-        """Prepare to train an engine's network. validation: images that the engine holds."""
+        """Prepare to train an engine's network. validation: images held by the engine."""
         self.settings = settings
         self.reports: list[EpochReport] = []
         self._engine = engine
@@ -106,12 +107,11 @@ class Training:
         self._validation = validation
         self._rng = rng
 
-    def run(self) -> Iterator[EpochReport]:
-        """Train through the epochs that are left, yielding a report after each.
+    def epochs(self) -> Iterator[EpochReport]:
+        """Train for the remaining epochs, yielding a report after each.
 
-        Mini-batches are drawn without replacement in an order that `rng` shuffles anew each epoch;
-        the last one may be smaller. Raises TrainingError when a cost or norm is no longer
-        finite.
+        Every epoch draws mini-batches without replacement, in a new order from `rng`; the last
+        batch may be smaller. Raises TrainingError if a cost or norm is no longer finite.
         """
         engine, settings, training = self._engine, self.settings, self._training
         size = len(training) if settings.batch_size == "all" else settings.batch_size
@@ -145,7 +145,7 @@ class Training:
                 )
 
     def state(self) -> TrainingState:
-        """Copy what the next epochs depend on. To be called between epochs."""
+        """Return a copy of everything the next epochs depend on. Call it between epochs."""
         parameters = self._engine.network.parameters
         return TrainingState(
             tuple(self.reports),
@@ -155,10 +155,10 @@ class Training:
         )
 
     def restore(self, state: TrainingState) -> None:
-        """Go on after the epochs of `state`, which a run of the same settings and data gave.
+        """Continue after the epochs of `state`, from a run with the same settings and data.
 
-        Raises LookupError, TypeError or ValueError where it does not fit, before the network or the
-        order is touched: the run can still start from nothing.
+        Raises LookupError, TypeError or ValueError if the state does not fit. The network and the
+        order are then unchanged, and the run can still start from the beginning.
         """
         epochs = [report.epoch for report in state.reports]
         if epochs != list(range(1, len(epochs) + 1)) or len(epochs) > self.settings.epochs:

@@ -1,1 +1,1 @@
-"""The report and the page to draw on, as self-contained HTML."""
+"""The report and the drawing page, as self-contained HTML."""

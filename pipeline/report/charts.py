@@ -1,7 +1,7 @@
-"""The report's interactive charts as Vega-Lite specifications: what to draw, and no code.
+"""The interactive charts of the report, as Vega-Lite specifications.
 
-Colours are CSS variables of the page, so a chart follows its light, dark and printed looks. Curves
-share the page's one dataset `history`; other charts carry their own few rows.
+Colours are CSS variables of the page, so a chart follows its light, dark and print styles. Curves
+share the dataset `history` of the page; the other charts contain their own rows.
 """
 
 from collections import Counter
@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
+
+from pipeline.base.tables import Table
 
 Spec = dict[str, Any]
 Measure = Literal["accuracy", "cost"]
 
 POINTS = 300
-"""Epochs kept of a curve at the most."""
+"""Maximum number of epochs shown per curve."""
 SERIES = tuple(f"var(--series-{number})" for number in range(1, 9))
 SHAPES = (
     "circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right",
@@ -56,27 +57,31 @@ _BASE: Spec = {
 }
 
 
-def history_rows(history: pd.DataFrame) -> list[Spec]:
-    """Give one row a variant and epoch with both splits' cost and accuracy, long curves thinned.
+def history_rows(history: Table) -> list[Spec]:
+    """Return one row per variant and epoch, with the cost and accuracy of both splits.
 
-    history: columns variant, split, epoch, cost, accuracy.
+    Long curves are thinned. history: a table with columns variant, split, epoch, cost
+    and accuracy.
     """
-    table = history.pivot_table(
-        index=["variant", "epoch"], columns="split", values=["cost", "accuracy"], sort=False
-    )
-    table.columns = pd.Index(["_".join(reversed(column)) for column in table.columns.to_list()])
-    table = table.reset_index()
-    return [
-        {str(key): value for key, value in row.items()}
-        for _, rows in table.groupby("variant", sort=False)
-        for row in rows.iloc[kept_epochs(len(rows))].to_dict("records")
-    ]
+    rows: list[Spec] = []
+    for variant in dict.fromkeys(history["variant"].tolist()):
+        curves: dict[str, list[Any]] = {}
+        for split in ("train", "validation"):
+            part = (history["variant"] == variant) & (history["split"] == split)
+            curves["epoch"] = history["epoch"][part].tolist()
+            for measure in ("cost", "accuracy"):
+                curves[f"{split}_{measure}"] = history[measure][part].tolist()
+        rows += (
+            {"variant": variant} | {name: values[row] for name, values in curves.items()}
+            for row in kept_epochs(len(curves["epoch"]))
+        )
+    return rows
 
 
 def kept_epochs(count: int) -> list[int]:
-    """Choose at most POINTS of `count` places, even on a linear and on a logarithmic axis alike.
+    """Return at most POINTS of `count` indices, spread over linear and logarithmic axes alike.
 
-    The first and the last are among them.
+    The first and the last index are always included.
     """
     if count <= POINTS:
         return list(range(count))
@@ -86,7 +91,7 @@ def kept_epochs(count: int) -> list[int]:
 
 
 def accuracies_chart(metrics: Mapping[str, Mapping[str, Any]]) -> Spec:
-    """Draw each variant's test accuracy with its 95 % interval."""
+    """Return a chart of the test accuracy of each variant, with its 95 % interval."""
     rows = [
         {
             "variant": name,
@@ -137,10 +142,10 @@ def accuracies_chart(metrics: Mapping[str, Mapping[str, Any]]) -> Spec:
 def together_chart(
     variants: Sequence[str], shown: Sequence[str], measure: Measure, unit: str
 ) -> Spec:
-    """Draw the curves of the `shown` variants on one pair of axes: training or validation.
+    """Return a chart of the curves of the `shown` variants, training or validation.
 
-    variants: all there are, so that each has its own colour and shape in every chart; unit: what
-    the measure is counted in, for the axis. Epochs and costs are on logarithmic axes.
+    variants: all variants, so that each has the same colour and shape in every chart; unit: the
+    title of the y-axis. Epochs and costs have logarithmic axes.
     """
     places = [list(variants).index(name) for name in shown]
     colours = [SERIES[place % len(SERIES)] for place in places]
@@ -183,7 +188,7 @@ def together_chart(
                 "field": "epoch",
                 "type": "quantitative",
                 "scale": {"type": "log", "nice": False},
-                "axis": {"title": "epoch, logarithmic", "format": "d", "tickCount": 6},
+                "axis": {"title": "epoch (logarithmic)", "format": "d", "tickCount": 6},
             },
             "y": value,
             "color": colour | {"scale": {"domain": list(shown), "range": colours}},
@@ -214,9 +219,9 @@ def together_chart(
 
 
 def variant_chart(variant: str, measure: Measure, unit: str) -> Spec:
-    """Draw one variant's training and validation curve.
+    """Return a chart of the training and validation curves of one variant.
 
-    The legend is the page's, one for all such charts.
+    It has no legend; the page has one for all of these charts.
     """
     splits = [f"train_{measure}", f"validation_{measure}"]
     return _BASE | {
@@ -272,7 +277,10 @@ def variant_chart(variant: str, measure: Measure, unit: str) -> Spec:
 
 
 def counts_chart(counts: Mapping[str, Sequence[int]], class_names: Sequence[str]) -> Spec:
-    """Draw how many images each class has. counts: for each split, a number a class."""
+    """Return a chart of the number of images per class.
+
+    counts: one number per class, by split.
+    """
     splits = [SPLITS[split] for split in counts]
     rows = [
         {"class": name, "split": SPLITS[split], "images": number}
@@ -310,16 +318,16 @@ def counts_chart(counts: Mapping[str, Sequence[int]], class_names: Sequence[str]
     }
 
 
-def confusion_chart(variant: str, predictions: pd.DataFrame, class_names: Sequence[str]) -> Spec:
-    """Draw how many test images of each class were taken for each class.
+def confusion_chart(variant: str, predictions: Table, class_names: Sequence[str]) -> Spec:
+    """Return the confusion matrix of the test images as a chart.
 
-    predictions: columns label and prediction. Shades follow the square root of the count, so that
-    a few mistakes are seen beside many right answers.
+    predictions: a table with columns label and prediction. The shade follows the square root of
+    the count, so that a few mistakes are visible next to many correct predictions.
     """
     pairs = Counter(zip(predictions["label"], predictions["prediction"], strict=True))
     rows = [
-        {"true": true, "predicted": said, "images": number}
-        for (true, said), number in sorted(pairs.items())
+        {"true": true, "predicted": predicted, "images": number}
+        for (true, predicted), number in sorted(pairs.items())
     ]
     names = list(class_names)
     angle = -40 if _long(class_names) else 0
@@ -328,7 +336,7 @@ def confusion_chart(variant: str, predictions: pd.DataFrame, class_names: Sequen
     return _BASE | {
         "description": f"Confusion matrix of {variant}: true class against predicted class.",
         "data": {"values": rows},
-        # Pairs that never occur are cells too, with a count to hover.
+        # Pairs that never occur are cells too, so that their tooltip shows a count of 0.
         "transform": [
             {
                 "impute": "images",
@@ -353,7 +361,7 @@ def confusion_chart(variant: str, predictions: pd.DataFrame, class_names: Sequen
                 {"field": "true", "title": "true class"},
                 {"field": "predicted", "title": "predicted class"},
                 {"field": "images", "title": "images", "format": ","},
-                {"field": "share", "title": "of its true class", "format": ".1%"},
+                {"field": "share", "title": "share of true class", "format": ".1%"},
             ],
         },
         "layer": [
@@ -388,7 +396,7 @@ def confusion_chart(variant: str, predictions: pd.DataFrame, class_names: Sequen
 
 
 def _hover(measure: Measure, unit: str, encodings: list[str]) -> Spec:
-    """Show the numbers of the point nearest to the pointer."""
+    """Return a layer that shows the values of the point nearest to the pointer."""
     number = {"type": "quantitative", "format": ".2%" if measure == "accuracy" else ".4~g"}
     return {
         "mark": {"type": "point", "filled": True, "size": 80, "aria": False},
@@ -407,8 +415,8 @@ def _hover(measure: Measure, unit: str, encodings: list[str]) -> Spec:
         "encoding": {
             "opacity": {"condition": {"param": "hover", "empty": False, "value": 1}, "value": 0},
             "tooltip": [
-                # Through a function, for Vega-Lite 6 looks in the wrong place for text that is
-                # shown as it is where `nearest` is set, and would show "undefined".
+                # Format the text with a function: with `nearest`, Vega-Lite 6 looks up plain text
+                # in the wrong place and shows "undefined".
                 {"field": "variant", "type": "nominal", "formatType": "toString", "format": "s"},
                 {"field": "epoch", "type": "quantitative", "format": ","},
                 number | {"field": f"train_{measure}", "title": f"training {unit}"},

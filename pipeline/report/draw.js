@@ -1,5 +1,5 @@
-// The page to draw on: from strokes to the 28x28 image that the networks see, through every
-// network, to bars and lit neurons. Read from the top: networks, picture, drawing, showing.
+// The drawing page: turn strokes into the 28x28 image that the networks see, run every network on
+// it, and show probabilities and activations. In this order: networks, picture, drawing, display.
 
 const { classNames, image: IMAGE, networks: stored } = JSON.parse(byId("models").textContent);
 const PIXELS = IMAGE.width * IMAGE.height;
@@ -8,14 +8,14 @@ function byId(id) {
   return document.getElementById(id);
 }
 
-// ---- Networks: pipeline/nn/network.py, in the direction that predicts -----------------------
+// ---- Networks: the forward pass of pipeline/nn/network.py ------------------------------------
 
 const ACTIVATIONS = {
   relu: (x) => x.map((value) => Math.max(value, 0)),
   sigmoid: (x) => x.map((value) => 0.5 * Math.tanh(0.5 * value) + 0.5),
   tanh: (x) => x.map((value) => Math.tanh(value)),
   softmax: (x) => {
-    const largest = Math.max(...x); // the largest exponent is 0: no overflow
+    const largest = Math.max(...x); // the largest exponent is 0, so exp() cannot overflow
     return toSumOne(x.map((value) => Math.exp(value - largest)));
   },
 };
@@ -25,8 +25,8 @@ function toSumOne(x) {
   return x.map((value) => (total ? value / total : 1 / x.length));
 }
 
-// A network as stored has all its parameters in one text: each layer's weights (in, out), then
-// its biases.
+// Unpack the parameters of a network. They are stored in one string: for each layer its weights
+// (in, out), then its biases.
 function readNetwork(network) {
   const bytes = Uint8Array.from(atob(network.parameters), (letter) => letter.charCodeAt(0));
   const numbers = new Float32Array(bytes.buffer);
@@ -41,7 +41,7 @@ function readNetwork(network) {
     });
     start = end;
   }
-  // One entry for each of the values that a pixel can have, float32 like the training images.
+  // One entry per possible value of a pixel, in float32 like the training images.
   const normalized = Float32Array.from(
     { length: 256 },
     (_, pixel) => (pixel / 255 - network.mean) / network.std,
@@ -49,17 +49,17 @@ function readNetwork(network) {
   return { ...network, layers, normalized };
 }
 
-// Sums are float64, more exact than the float32 of NumPy, from which they differ by about 1e-6.
+// Sums are in float64. They differ from the float32 sums of NumPy by about 1e-6.
 function affine({ weight, bias }, x) {
   const y = Float64Array.from(bias);
   for (let i = 0; i < x.length; i++) {
-    if (x[i] === 0) continue; // most pixels, and about half of all relu neurons
+    if (x[i] === 0) continue; // most pixels, and about half of the ReLU neurons
     for (let j = 0, at = i * y.length; j < y.length; j++, at++) y[j] += x[i] * weight[at];
   }
   return y;
 }
 
-// Gives what every layer holds, from the normalised pixels to the probabilities.
+// Return the values of every layer, from the normalised pixels to the probabilities.
 function forward(network, pixels) {
   const values = [Float64Array.from(pixels, (pixel) => network.normalized[pixel])];
   network.layers.forEach((layer, index) => {
@@ -68,7 +68,7 @@ function forward(network, pixels) {
     values.push(activation(affine(layer, values[index])));
   });
   if (network.loss === "mean_squared_error") {
-    values.push(toSumOne(values.pop())); // sigmoids judge each class alone
+    values.push(toSumOne(values.pop())); // sigmoids do not sum to 1
   }
   return values;
 }
@@ -77,9 +77,9 @@ function strongest(values) {
   return values.indexOf(Math.max(...values));
 }
 
-// ---- Picture: pipeline/datasets/pictures.py, pixel for pixel --------------------------------
+// ---- Picture: pipeline/datasets/picture.py, pixel for pixel ----------------------------------
 
-// Turns grey (bytes, row by row) into MNIST's form; null where it shows nothing.
+// Scale and centre a grey image (bytes, row by row) as in MNIST. Return null if it shows nothing.
 function centerDigit(grey, width, height) {
   const ink = inkOfGrey(grey, width, height);
   if (!ink) return null;
@@ -99,16 +99,16 @@ function centerDigit(grey, width, height) {
   return pixels && placeByMass({ ...small, pixels });
 }
 
-// Thin strokes fade when they are made smaller; MNIST's are at full strength.
+// Thin strokes fade when they are scaled down; strokes in MNIST have full brightness.
 function atFullStrength(pixels) {
   const most = pixels.reduce((a, b) => Math.max(a, b), 0);
   return most ? pixels.map((value) => roundHalfToEven(value * (255 / most))) : null;
 }
 
-const CONTRAST = 16; // grey levels between strokes and background at the least
+const CONTRAST = 16; // minimum difference of strokes and background, in grey levels
 
-// Ink as 0..1 for each of the 256 greys. The border's median is the paper; strokes lie on one
-// side of it, and what lies on the other is noise.
+// Return the ink, from 0 to 1, of each of the 256 grey levels. The median of the border is the
+// paper. Strokes are all darker or all lighter than the paper; anything else is noise.
 function inkOfGrey(grey, width, height) {
   const counts = new Float64Array(256);
   for (const value of grey) counts[value]++;
@@ -156,9 +156,9 @@ function roundHalfToEven(x) {
   return x - below === 0.5 ? below + (below % 2) : Math.round(x);
 }
 
-// Pillow's resize with LANCZOS: along rows, then along columns; the other way round, since Pillow 13,
-// where the height shrinks by more than twice as many pixels as the width. Each pass rounds to 8
-// bits, so the order shows. See src/libImaging/Resample.c in Pillow.
+// Resize as Pillow does with LANCZOS: along rows, then along columns. Since Pillow 13, columns come
+// first if the height shrinks by more than twice as many pixels as the width. Each pass rounds to 8
+// bits, so the order matters. See src/libImaging/Resample.c in Pillow.
 function resample(pixels, from, to) {
   const { width, height } = from;
   if (height > to.height && height - to.height > 2 * (width - to.width)) {
@@ -173,8 +173,8 @@ function turned(pixels, width, height) {
   return pixels.map((_, at) => pixels[(at % height) * width + Math.floor(at / height)]);
 }
 
-// Weights are in fixed point with 22 bits. The result has its rows as columns, so that a second
-// call does the other direction and turns it back.
+// Resize along rows and transpose the result, so that a second call resizes along columns and
+// transposes it back. Weights are fixed-point numbers with 22 bits.
 function alongRowsTurned(pixels, width, height, newWidth) {
   const one = 2 ** 22;
   const result = new Uint8ClampedArray(newWidth * height);
@@ -191,10 +191,10 @@ function alongRowsTurned(pixels, width, height, newWidth) {
   return result;
 }
 
-// Which old pixels make up a new one, and how much of each.
+// Return the first old pixel that contributes to a new one, and the weights from there on.
 function lanczosWeights(size, newSize, index) {
   const scale = size / newSize;
-  const stretch = Math.max(scale, 1); // shrinking: the filter covers all pixels that fall together
+  const stretch = Math.max(scale, 1); // when shrinking, the filter covers all merged pixels
   const center = (index + 0.5) * scale;
   const first = Math.max(0, Math.trunc(center - 3 * stretch + 0.5));
   const end = Math.min(size, Math.trunc(center + 3 * stretch + 0.5));
@@ -213,7 +213,7 @@ function sinc(x) {
   return x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x);
 }
 
-// MNIST's digits have their centre of mass at pixel 14 of 0..27.
+// Place a digit as in MNIST, with its centre of mass at pixel 14 of 0 to 27.
 function placeByMass({ pixels, width, height }) {
   let [mass, massX, massY] = [0, 0, 0];
   pixels.forEach((value, at) => {
@@ -235,7 +235,7 @@ function place(center, size, field) {
   return Math.min(Math.max(roundHalfToEven(field / 2 - center), 0), field - size);
 }
 
-// Brightness as Pillow's convert("L") has it (ITU-R 601-2), in fixed point with 16 bits.
+// Return the brightness as Pillow's convert("L") computes it (ITU-R 601-2), in 16-bit fixed point.
 function greyOf({ data, width, height }) {
   const grey = new Uint8Array(width * height);
   for (let i = 0, at = 0; i < grey.length; i++, at += 4) {
@@ -244,7 +244,7 @@ function greyOf({ data, width, height }) {
   return { grey, width, height };
 }
 
-const LARGEST_PICTURE = 2 ** 24; // pixels; some browsers have no larger canvas
+const LARGEST_PICTURE = 2 ** 24; // in pixels; some browsers support no larger canvas
 
 async function readPicture(file) {
   const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" });
@@ -254,7 +254,7 @@ async function readPicture(file) {
   canvas.height = Math.max(1, Math.floor(bitmap.height * scale));
   const context = canvas.getContext("2d", { willReadFrequently: true });
   const layOn = (colour) => {
-    fill(context, colour); // transparent pixels count as paper
+    fill(context, colour); // transparent pixels become paper
     context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
     return greyOf(context.getImageData(0, 0, canvas.width, canvas.height));
   };
@@ -285,10 +285,10 @@ const ink = paper.getContext("2d", { willReadFrequently: true });
 const PEN_WIDTH = paper.width / 13; // as thick as MNIST's strokes, for a digit that fills the paper
 const KEY_STEP = paper.width / 40;
 
-let strokes = []; // each a list of [x, y] in the paper's pixels
-let picture = null; // takes the strokes' place; the first new stroke takes its place
-let pointer = null; // the id of the pointer that draws
-const pen = { x: paper.width / 2, y: paper.height / 4, isDown: false }; // the keyboard's
+let strokes = []; // each a list of [x, y], in pixels of the paper
+let picture = null; // replaces the strokes, until the next stroke replaces it
+let pointer = null; // the id of the pointer that is drawing
+const pen = { x: paper.width / 2, y: paper.height / 4, isDown: false }; // moved by the keyboard
 const heldArrows = new Set();
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -325,7 +325,7 @@ async function usePicture(file) {
   try {
     const chosen = await readPicture(file);
     if (!centerDigit(chosen.grey, chosen.width, chosen.height)) {
-      say(`${file.name} shows nothing: all its pixels are nearly alike`);
+      say(`${file.name} shows nothing: all its pixels have nearly the same brightness`);
       return;
     }
     clear();
@@ -333,7 +333,7 @@ async function usePicture(file) {
     redraw();
   } catch (error) {
     if (!(error instanceof DOMException)) throw error;
-    say(`${file.name} is not a PNG, JPEG or other picture`);
+    say(`${file.name} is not a PNG, JPEG or other image`);
   }
 }
 
@@ -359,7 +359,7 @@ function listenToPointers() {
   });
   paper.addEventListener("pointermove", (event) => {
     if (event.pointerId !== pointer) return;
-    const positions = event.getCoalescedEvents?.() ?? []; // all between two frames
+    const positions = event.getCoalescedEvents?.() ?? []; // all since the last frame
     for (const each of positions.length ? positions : [event]) extendStroke(...onPaper(each));
   });
   for (const end of ["pointerup", "pointercancel"]) {
@@ -385,7 +385,7 @@ function listenToKeys() {
   });
   paper.addEventListener("keyup", (event) => heldArrows.delete(event.key));
   paper.addEventListener("focus", () => {
-    if (paper.matches(":focus-visible")) showPen(); // came by Tab, not by a click
+    if (paper.matches(":focus-visible")) showPen(); // reached by Tab, not by a click
   });
   paper.addEventListener("blur", putPenAway);
 }
@@ -428,7 +428,7 @@ function listenToFiles() {
     event.target.value = ""; // the same file can be chosen again
   });
   addEventListener("dragover", (event) => {
-    event.preventDefault(); // otherwise the browser would leave the page for the picture
+    event.preventDefault(); // otherwise the browser would open the picture itself
     document.body.classList.add("dragging");
   });
   addEventListener("dragleave", (event) => {
@@ -458,7 +458,7 @@ function paintPicture() {
   );
 }
 
-// Curves through the middles between positions: a fast hand leaves few, far apart.
+// Draw curves through the midpoints of positions, because a fast stroke has few, far apart.
 function paintStroke(stroke) {
   ink.beginPath();
   ink.moveTo(...stroke[0]);
@@ -466,19 +466,19 @@ function paintStroke(stroke) {
     const [[x, y], [nextX, nextY]] = [stroke[i], stroke[i + 1]];
     ink.quadraticCurveTo(x, y, (x + nextX) / 2, (y + nextY) / 2);
   }
-  ink.lineTo(...stroke.at(-1)); // a stroke of one position is a dot
+  ink.lineTo(...stroke.at(-1)); // a stroke with one position is a dot
   ink.stroke();
 }
 
-// ---- Showing ---------------------------------------------------------------------------------
+// ---- Display ---------------------------------------------------------------------------------
 
 const networks = stored.map(readNetwork);
-const cards = [...document.querySelectorAll(".network")]; // in the networks' order
+const cards = [...document.querySelectorAll(".network")]; // in the order of the networks
 let centered = null; // the image that the networks see
 let awaitsFrame = false;
 
 function redraw() {
-  if (awaitsFrame) return; // many events, one frame
+  if (awaitsFrame) return; // many events, one redraw per frame
   awaitsFrame = true;
   requestAnimationFrame(() => {
     awaitsFrame = false;
@@ -540,18 +540,18 @@ function summary(predictions) {
   const votes = new Map();
   for (const best of predictions) votes.set(best, (votes.get(best) ?? 0) + 1);
   const [[winner, most], ...others] = [...votes].sort((a, b) => b[1] - a[1]);
-  if (predictions.length === 1) return `The network sees ${classNames[winner]}`;
-  if (!others.length) return `All ${most} networks see ${classNames[winner]}`;
-  const rest = others.map(([best, count]) => `${count} ${see(count)} ${classNames[best]}`);
-  const first = `${most} of ${predictions.length} networks ${see(most)} ${classNames[winner]}`;
+  if (predictions.length === 1) return `The network predicts ${classNames[winner]}`;
+  if (!others.length) return `All ${most} networks predict ${classNames[winner]}`;
+  const rest = others.map(([best, count]) => `${count} ${predict(count)} ${classNames[best]}`);
+  const first = `${most} of ${predictions.length} networks ${predict(most)} ${classNames[winner]}`;
   return [first, ...rest].join(", ");
 }
 
-function see(count) {
-  return count === 1 ? "sees" : "see";
+function predict(count) {
+  return count === 1 ? "predicts" : "predict";
 }
 
-// A screen reader would be kept talking by every change: only what lasts is told.
+// Announce only a text that lasts: a screen reader would read every change aloud.
 let announcing = null;
 function announce(text) {
   clearTimeout(announcing);
@@ -560,12 +560,12 @@ function announce(text) {
   }, 700);
 }
 
-// ---- Showing a network's inside --------------------------------------------------------------
+// ---- Display of the layers of a network ------------------------------------------------------
 
-const CELLS_WIDTH = 176; // of a layer, in CSS pixels
-const SHARPNESS = 2; // canvas pixels in a CSS pixel
+const CELLS_WIDTH = 176; // width of a layer, in CSS pixels
+const SHARPNESS = 2; // canvas pixels per CSS pixel
 
-// [value of the darkest negative colour, value of the strongest colour] for what a layer can hold.
+// By activation: [value of the strongest negative colour, value of the strongest positive colour].
 const RANGES = {
   relu: (values) => [0, Math.max(...values)],
   sigmoid: () => [0, 1],
@@ -632,7 +632,7 @@ function showHidden(figure, network, values) {
   canvas.ariaLabel = centered ? `Neurons: ${fact}` : "Nothing is drawn yet";
 }
 
-// A neuron is "on" in the upper half of what its activation can give; a relu's, where it is not 0.
+// A neuron is "on" in the upper half of its activation's range; with ReLU, if it is not 0.
 function describe(activation, values) {
   const threshold = activation === "sigmoid" ? 0.5 : 0;
   const on = values.filter((value) => value > threshold).length;
@@ -656,9 +656,9 @@ function showScale(figure, [low, high]) {
 
 function paintCells(canvas, values, columns, range) {
   const size = Math.min(Math.max(Math.floor(CELLS_WIDTH / columns), 4), 22) * SHARPNESS;
-  const gap = size > 16 ? SHARPNESS : 0; // small squares are pixels of one image
+  const gap = size > 16 ? SHARPNESS : 0; // small squares touch, like pixels of one image
   const rows = Math.ceil(values.length / columns);
-  canvas.width = columns * size; // clears it, too
+  canvas.width = columns * size; // also clears the canvas
   canvas.height = rows * size;
   canvas.style.width = `${canvas.width / SHARPNESS}px`;
   const context = canvas.getContext("2d");
@@ -670,8 +670,8 @@ function paintCells(canvas, values, columns, range) {
   });
 }
 
-// Straight lines in OKLab, where equal steps look equal, from the colour of 0 to blue, and for
-// negative values to orange: told apart by colour-blind readers.
+// Interpolate in OKLab, where equal steps look equal, from the colour of 0 to blue, or to orange
+// for negative values. Colour-blind readers can tell the two apart.
 function colours([low, high]) {
   const theme = getComputedStyle(document.body);
   const [zero, positive, negative] = ["--zero", "--positive", "--negative"].map((name) =>
@@ -694,8 +694,8 @@ document.querySelector(".networks").addEventListener("change", redraw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 update();
 
-// For tests and the curious, in the browser's console: digits.probabilities("tiny", pixels) takes
-// 784 bytes as centerDigit(grey, width, height) gives them; centered() is what is seen now.
+// For tests and the browser console: digits.probabilities("tiny", pixels) takes the 784 bytes that
+// digits.centerDigit(grey, width, height) returns; digits.centered() returns the current image.
 window.digits = {
   variants: networks.map((network) => network.variant),
   probabilities: (variant, pixels) =>

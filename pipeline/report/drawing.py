@@ -1,6 +1,6 @@
-"""A page to draw a digit on: every network reads it while it is drawn.
+"""A page to draw a digit on; every network classifies it while it is drawn.
 
-The page is one file with all weights in it. It asks nothing of any server, and opens from disk.
+The page is one file that contains all weights. It opens from disk and needs no server.
 """
 
 import base64
@@ -11,16 +11,17 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline.datasets.images import HEIGHT, WIDTH
-from pipeline.datasets.pictures import BOX, INK
+from pipeline.datasets.picture import BOX, INK
 from pipeline.nn.model_file import Model
 
 _FOLDER = Path(__file__).parent
 
 
 def draw_page(models: Sequence[Model]) -> str:
-    """Give the page's HTML. All models must know the same classes; the same models, the same page.
+    """Return the HTML of the page. All models must have the same classes.
 
-    Weights are kept as the float32 that they are, so that the page predicts what the models do.
+    Weights are stored as float32, so that the page predicts what the models predict. The same
+    models give the same page.
     """
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
@@ -43,7 +44,7 @@ def draw_page(models: Sequence[Model]) -> str:
 
 
 def _network(model: Model) -> dict[str, Any]:
-    """Give what the page's script needs of a model; tojson in the template escapes it."""
+    """Return what the script of the page needs of a model; the template escapes it."""
     architecture = model.network.architecture
     parameters = [
         model.network.parameters[name].astype("<f4").tobytes()

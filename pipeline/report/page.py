@@ -1,4 +1,4 @@
-"""The report: one HTML page that holds all it shows, and the same bytes for the same content."""
+"""The report as one self-contained HTML page; the same content gives the same bytes."""
 
 import base64
 import io
@@ -10,20 +10,19 @@ from typing import Any
 
 import jinja2
 import numpy as np
-import pandas as pd
 import vl_convert
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.base.errors import DataError
+from pipeline.base.params import Settings, VariantSettings
+from pipeline.base.tables import Table
+from pipeline.datasets.examples import ExampleSet
 from pipeline.datasets.images import HEIGHT, PIXELS, WIDTH
-from pipeline.datasets.tables import ExampleSet
-from pipeline.errors import DataError
-from pipeline.params import Settings, VariantSettings
 from pipeline.report import charts
 
 SAMPLES = 8
-"""Images shown of each class and split."""
-"""Colours kept of a figure: as good to look at, and a third of the size."""
+"""Images shown per class and split."""
 
 UNITS = {"cross_entropy": "nats", "mean_squared_error": "MSE"}
 LOSSES = {"cross_entropy": "cross-entropy (nats)", "mean_squared_error": "mean squared error"}
@@ -31,58 +30,54 @@ NAMES = {
     "hidden": "neurons in hidden layers",
     "lr": "learning rate",
     "l2": "L2 regularisation",
-    "train_limit": "training images at most",
-    "test_sample": "first test images reported",
+    "train_limit": "maximum number of training images",
+    "test_sample": "first test images scored separately",
 }
-"""Readable names of settings whose key is not one."""
+"""Labels of settings whose key does not explain itself."""
 
-# Name of the file: caption, what can be seen.
+# File name: caption and alternative text.
 FIGURES = {
     "One image through the network": {
         "architecture": (
             "The network, layer by layer.",
-            "columns of neurons from the input to the output, with each layer's size and "
-            "parameters",
+            "columns of neurons from input to output, with the size and parameters of each layer",
         ),
         "forward": (
-            "Forward: what each layer makes of a test image.",
-            "the image, each layer's weights and values, and a probability for each class",
+            "Forward pass: how each layer transforms a test image.",
+            "the image, the weights and activations of each layer, and the probability of each "
+            "class",
         ),
         "backward": (
-            "Backward: the gradients of the cost for the same image.",
-            "the prediction beside the truth, and the gradients of each layer as heat maps",
+            "Backward pass: the gradients of the cost for the same image.",
+            "the prediction next to the true class, and the gradients of each layer as heat maps",
         ),
         "update": (
-            "Update: one step of gradient descent for that image.",
-            "each layer's weights before the step, after it, and their difference",
+            "Update: one step of gradient descent on this image.",
+            "the weights of each layer before and after the step, and their difference",
         ),
     },
-    "What it says of test images": {
+    "Predictions on test images": {
         "predictions": (
-            "Random test images. What was read wrongly is red, with the true class.",
-            "test images in rows, each with the predicted class and its probability",
+            "Random test images. Wrong predictions are red, with the true class.",
+            "rows of test images, each with the predicted class and its probability",
         ),
         "mistakes": (
-            "The mistakes it was most confident of.",
-            "misread test images, each with the predicted and the true class",
-        ),
-        "row": (
-            "More random test images.",
-            "a single row of test images, each with the predicted class and its probability",
+            "The wrong predictions with the highest confidence.",
+            "misclassified test images, each with the predicted and the true class",
         ),
     },
-    "How good it is": {
+    "How accurate it is": {
         "confusion": (
-            "True against predicted classes.",
+            "Confusion matrix: true against predicted classes.",
             "the confusion matrix as a heat map with counts",
         ),
         "quality": (
             "Precision and recall of each class.",
-            "for each class a line from its precision to its recall",
+            "one line per class, from its precision to its recall",
         ),
         "calibration": (
-            "Is it right as often as it is confident? On the diagonal, yes.",
-            "accuracy against confidence, and the number of images at each confidence",
+            "Calibration: on the diagonal, accuracy equals confidence.",
+            "accuracy against confidence, and the number of images at each level of confidence",
         ),
     },
     "How it learned": {
@@ -91,8 +86,8 @@ FIGURES = {
             "training and validation curves of cost and accuracy",
         ),
         "norms": (
-            "How large each layer's weights and gradients are after each epoch.",
-            "curves of the norms of each layer's weights and gradients",
+            "Norms of the weights and gradients of each layer after each epoch.",
+            "curves of the norms of the weights and gradients of each layer",
         ),
     },
 }
@@ -109,30 +104,31 @@ class Picture:
 
 @dataclass(frozen=True)
 class Variant:
-    """One network: how it was trained and what came of it.
+    """The settings and results of one network.
 
-    settings: with overrides applied; metrics: its part of metrics/summary.json; predictions:
-    columns label and prediction, class names as text; figures: PNG files by name; versions: of the
-    packages that trained it.
+    settings: with overrides applied; metrics: the network's entry in metrics/summary.json;
+    predictions: a table of class names with columns label and prediction; figures: PNG files by
+    name; versions: versions of the packages that trained the network.
     """
 
     settings: VariantSettings
     metrics: Mapping[str, Any]
-    predictions: pd.DataFrame
+    predictions: Table
     figures: Mapping[str, bytes]
     versions: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class ReportContent:
-    """All that a report shows.
+    """Everything that a report shows.
 
-    splits: train, validation and test; history: columns variant, split, epoch, cost, accuracy.
+    splits: train, validation and test; history: a table with columns variant, split, epoch, cost
+    and accuracy.
     """
 
     settings: Settings
     splits: Mapping[str, ExampleSet]
-    history: pd.DataFrame
+    history: Table
     variants: Mapping[str, Variant]
 
 
@@ -140,9 +136,9 @@ _HERE = Path(__file__).parent
 
 
 def report_page(content: ReportContent) -> str:
-    """Write the report as one HTML page that needs no other file and no network.
+    """Return the report as one HTML page that needs no other file and no network access.
 
-    Raises DataError for a figure that is not a picture.
+    Raises DataError if a figure is not a valid image.
     """
     examples = content.splits["train"]
     return (
@@ -174,7 +170,7 @@ def report_page(content: ReportContent) -> str:
 
 @dataclass(frozen=True)
 class Column:
-    """A metric whose best value is marked, among the variants for which `kind` is the same."""
+    """A metric whose best value is marked. Only variants with the same `kind` are compared."""
 
     key: str
     higher_is_better: bool = True
@@ -194,7 +190,7 @@ COLUMNS = (
 
 
 def _best(variants: Mapping[str, Variant], column: Column) -> list[str]:
-    """Name the variants with the best value of a column; one without a rival is not the best."""
+    """Return the variants with the best value of a column, among two or more that compare."""
     groups: dict[Hashable, dict[str, float]] = {}
     for name, variant in variants.items():
         if column.key in variant.metrics:
@@ -210,7 +206,7 @@ def _best(variants: Mapping[str, Variant], column: Column) -> list[str]:
 
 
 def _rivals(variants: Mapping[str, Variant]) -> dict[str, list[str]]:
-    """Name, by loss, the variants whose costs can be compared: two or more with the same loss."""
+    """Return the variants by loss, for each loss that at least two variants share."""
     groups: dict[str, list[str]] = {}
     for name, variant in variants.items():
         groups.setdefault(variant.settings.loss, []).append(name)
@@ -223,7 +219,7 @@ def _layers(content: ReportContent, variant: Variant) -> str:
 
 
 def _versions(content: ReportContent) -> dict[str, list[str]]:
-    """Give the versions of each package; more than one if variants were trained at other times."""
+    """Return the versions of each package; several if they changed between trainings."""
     packages = _distinct(name for variant in content.variants.values() for name in variant.versions)
     return {
         package: _distinct(
@@ -240,7 +236,7 @@ def _distinct(values: Iterable[str]) -> list[str]:
 
 
 def _specs(content: ReportContent) -> dict[str, charts.Spec]:
-    """Give every chart's specification by the id of its place in the page."""
+    """Return the specification of each chart, by the id of its element in the page."""
     classes = content.splits["train"].description.class_names
     every = list(content.variants)
     specs = {
@@ -271,7 +267,7 @@ def _counts(splits: Mapping[str, ExampleSet]) -> dict[str, list[int]]:
 
 
 def _samples(examples: ExampleSet) -> list[Picture]:
-    """Draw the first SAMPLES images of each class side by side."""
+    """Return one picture per class, with its first SAMPLES images side by side."""
     classes = range(len(examples.description.class_names))
     samples: list[list[NDArray[np.float32]]] = [[] for _ in classes]
     wanted = np.minimum(np.bincount(examples.labels, minlength=len(classes)), SAMPLES)
@@ -290,7 +286,7 @@ def _samples(examples: ExampleSet) -> list[Picture]:
 
 
 def _strip(images: NDArray[np.uint8]) -> Picture:
-    """Put images `(N, 28, 28)` into one row, two clear pixels between them."""
+    """Put images of shape (N, 28, 28) into one row, with two transparent pixels between them."""
     width = max(1, len(images) * (WIDTH + 2) - 2)
     grey_and_opacity = np.zeros((HEIGHT, width, 2), np.uint8)
     for place, image in enumerate(images):
@@ -301,7 +297,7 @@ def _strip(images: NDArray[np.uint8]) -> Picture:
 
 
 def _figures(name: str, variant: Variant) -> dict[str, list[tuple[str, str, Picture]]]:
-    """Give (caption, what can be seen, picture) of each figure, in groups and in reading order."""
+    """Return (caption, alternative text, picture) of each figure, by group and in reading order."""
     known = {file for group in FIGURES.values() for file in group}
     others = {
         file: (file.replace("_", " ").capitalize(), file.replace("_", " "))
@@ -325,7 +321,7 @@ def _embedded(name: str, png: bytes) -> Picture:
         with Image.open(io.BytesIO(png)) as image:
             width, height = image.size
     except OSError as error:
-        raise DataError(f"the figure {name} is not a picture: {error}") from error
+        raise DataError(f"the figure {name} is not a valid image: {error}") from error
     data = base64.b64encode(png).decode()
     return Picture(f"data:image/png;base64,{data}", width, height)
 
@@ -338,7 +334,7 @@ def _picture(image: Image.Image) -> Picture:
 
 @cache
 def _vega() -> str:
-    """Give Vega, Vega-Lite and vega-embed as one script, which holds no tag."""
+    """Return Vega, Vega-Lite and vega-embed as one script that contains no HTML tag."""
     script: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # it has a default
     return script
 
@@ -353,7 +349,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    # Compact, and in the order that Python gives: the same bytes every time.
+    # Compact and in Python's order, so that the same content gives the same bytes.
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     environment.filters["percent"] = lambda share: f"{100 * share:.2f}"
     environment.filters["count"] = lambda number: f"{number:,}"
@@ -370,7 +366,7 @@ def _environment() -> jinja2.Environment:
 
 
 def _setting(value: Any) -> str:
-    """Write a setting's value as a reader would."""
+    """Return the value of a setting as text for the page."""
     if value is None or value == []:
         return "none"
     if isinstance(value, list):

@@ -1,1 +1,1 @@
-"""What a run tells an experiment tracker: DVCLive, Weights & Biases or MLflow, by choice."""
+"""Experiment tracking with DVCLive, Weights & Biases or MLflow, as chosen in params.yaml."""

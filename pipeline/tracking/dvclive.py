@@ -1,20 +1,20 @@
-"""Runs in DVCLive's files: curves, metrics and a report in a folder, no server needed."""
+"""DVCLive: curves, metrics and a report in a folder, without a server."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from dvclive import Live
 
-from pipeline.files import copy_file
+from pipeline.base.files import copy_file
 from pipeline.nn.training import EpochReport
 from pipeline.tracking.tracker import Description, Results, Status, local_folder, scores
 
 
 class DVCLive:
-    """A folder in tracking/dvclive/, or in a folder there with the experiment's name.
+    """A folder in tracking/dvclive/, or in a subfolder with the experiment's name.
 
-    dvc.yaml and the experiment are left to DVC: it has the metrics, plots and models already. A
-    token of DVC Studio, where there is one, sends the curves there as they grow.
+    DVCLive does not write dvc.yaml or experiments, because DVC already has the metrics, plots and
+    models. With a token of DVC Studio, the curves are also sent there during training.
     """
 
     def __init__(self, description: Description, run: str | None) -> None:
@@ -24,14 +24,14 @@ class DVCLive:
         self._live = Live(
             self.place,
             resume=run is not None,
-            report="html" if run else None,  # drawn once: with every epoch it would take long
+            report="html" if run else None,  # drawn once: redrawing it every epoch would be slow
             dvcyaml=None,
             save_dvc_exp=False,
         )
         self._live.log_params(description.settings)
 
     def log(self, reports: Sequence[EpochReport]) -> None:
-        """Add a row an epoch to each curve."""
+        """Add one row per epoch to each curve."""
         for report in reports:
             self._live.step = report.epoch
             for name, value in scores(report).items():
@@ -48,12 +48,12 @@ class DVCLive:
             results.predictions["prediction"].tolist(),
             title="Test images",
         )
-        # DVC keeps the model already; with a copy the folder is complete without it.
+        # DVC already stores the model; a copy makes the folder complete.
         copies = Path(self._live.artifacts_dir)
         copies.mkdir(exist_ok=True)
         copy_file(results.model, copies / results.model.name)
 
     def end(self, status: Status) -> None:
-        """Write metrics.json, with the status in it, for DVCLive knows none."""
+        """Write metrics.json with the status as a metric, because DVCLive has no status."""
         self._live.log_metric("status", status, plot=False)
         self._live.end()

@@ -1,4 +1,4 @@
-"""Runs in MLflow: on the server that MLFLOW_TRACKING_URI names, or in a folder."""
+"""MLflow: runs on the server in MLFLOW_TRACKING_URI, or in a local folder."""
 
 import logging
 import os
@@ -22,32 +22,32 @@ from pipeline.tracking.tracker import (
 )
 
 SECONDS = 10
-"""To wait for one answer of the server; each question is asked twice."""
+"""Timeout of one request; each request is tried twice."""
 _LIMIT = 1000
-"""Metrics that MLflow takes at a time."""
+"""Maximum number of metrics per MLflow request."""
 
 
 class MLflow:
-    """A run that training and evaluation share. The user's MLFLOW_* variables come before ours."""
+    """A run shared by training and evaluation. The user's MLFLOW_* variables take precedence."""
 
     def __init__(self, description: Description, run: str | None) -> None:
         set_defaults(
             {
                 "MLFLOW_TRACKING_URI": (local_folder() / "mlflow").as_uri(),
-                "MLFLOW_ALLOW_FILE_STORE": "true",  # MLflow would rather have a database
+                "MLFLOW_ALLOW_FILE_STORE": "true",  # MLflow recommends a database
                 "MLFLOW_EXPERIMENT_NAME": PROJECT,
                 "MLFLOW_DISABLE_TELEMETRY": "true",
                 "MLFLOW_HTTP_REQUEST_TIMEOUT": str(SECONDS),
                 "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
             }
         )
-        logging.getLogger("urllib3").setLevel(logging.ERROR)  # it announces every second attempt
+        logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns of every retry
         self._client = MlflowClient()
         self.run = run or self._start(description)
         self.place = f"{self._client.tracking_uri}, run {self.run}"
 
     def log(self, reports: Sequence[EpochReport]) -> None:
-        """Add the scores, with the epoch as the step."""
+        """Log the scores, with the epoch as the step."""
         now = time.time_ns() // 1_000_000
         metrics = [
             Metric(name, value, now, report.epoch)
@@ -58,12 +58,14 @@ class MLflow:
             self._client.log_batch(self.run, metrics[start : start + _LIMIT])
 
     def results(self, results: Results) -> None:
-        """Add the metrics, and as artifacts the confusion matrix and the model."""
+        """Log the metrics, and the confusion matrix and the model as artifacts."""
         now = time.time_ns() // 1_000_000
         metrics = [Metric(name, value, now, 0) for name, value in results.metrics.items()]
         self._client.log_batch(self.run, metrics)
         classes = list(results.class_names)
-        matrix = pd.crosstab(results.predictions["label"], results.predictions["prediction"])
+        matrix = pd.crosstab(
+            results.predictions["label"], results.predictions["prediction"], rownames=["label"]
+        )
         matrix = matrix.reindex(index=classes, columns=classes, fill_value=0)
         self._client.log_text(self.run, matrix.to_csv(), "confusion_matrix.csv")
         self._client.log_artifact(self.run, str(results.model))

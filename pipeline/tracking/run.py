@@ -1,35 +1,34 @@
-"""A run with or without a tracker. A tracker that fails is left out; the run never notices."""
+"""A run with or without a tracker. If the tracker fails, the run continues without it."""
 
 import hashlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from pipeline.errors import TrackingError, in_one_line
-from pipeline.files import read_json, write_json
+from pipeline.base.errors import TrackingError, in_one_line
+from pipeline.base.files import read_json, write_json
+from pipeline.base.tables import Table
 from pipeline.nn.model_file import Model
 from pipeline.nn.training import EpochReport
 from pipeline.tracking.tracker import Description, Results, Status, Tracker
 
 RUNS = Path("tracking/runs")
-"""A file a variant that says which run trained its model."""
+"""Folder with one file per variant that names the run that trained its model."""
 SECONDS = 1.0
-"""Epochs may be far shorter than a tracker's answer, so it hears of them once in so long."""
+"""Minimum number of seconds between two calls: epochs may be shorter than a tracker takes."""
 
 Warn = Callable[[str], None]
 
 
 class TrackedRun:
-    """A run of a variant, told to the tracker called `tracker`, one of params.yaml's names.
+    """A run of a variant, logged to `tracker`, a name from params.yaml.
 
-    `none` loads no tracker's package. Whatever goes wrong with a tracker is one line through
-    `warn`, and the tracker hears no more of this run.
+    `none` imports no tracker's package. If a tracker fails, `warn` is called with one line, and the
+    tracker is not used again in this run.
     """
 
     def __init__(self, tracker: str, variant: str, training: dict[str, Any], warn: Warn) -> None:
@@ -46,41 +45,35 @@ class TrackedRun:
         self._tracker: Tracker | None = None
         self._run: str | None = None
         self._waiting: list[EpochReport] = []
+        self._due = time.monotonic() + SECONDS
 
     def start(self, model: Path | None = None) -> None:
-        """Start a run, or take up the one that trained `model`."""
+        """Start a run, or resume the one that trained `model`."""
         if self._name != "none":
             self._attempt(lambda: self._open(model))
 
-    def follow(
-        self, reports: Iterable[EpochReport], earlier: Iterable[EpochReport] = ()
-    ) -> Iterator[EpochReport]:
-        """Pass reports on while telling the tracker of them, and of those from before a pause."""
-        told = time.monotonic()
+    def log(self, *reports: EpochReport) -> None:
+        """Log epochs, at most once in SECONDS; later epochs wait for the next time."""
         if self._tracker is not None:
-            self._waiting.extend(earlier)
-        for report in reports:
-            if self._tracker is not None:
-                self._waiting.append(report)
-                if time.monotonic() - told >= SECONDS:
-                    self._attempt(self._tell)
-                    told = time.monotonic()
-            yield report
+            self._waiting.extend(reports)
+            if time.monotonic() >= self._due:
+                self._attempt(self._flush)
+                self._due = time.monotonic() + SECONDS
 
     def remember(self, model: Path) -> None:
-        """Let a later process find the run that trained `model`."""
+        """Record which run trained `model`, for a later process."""
         if self._run is not None:
             content = {"tracker": self._name, "run": self._run, "model": _digest(model)}
             self._attempt(lambda: write_json(RUNS / f"{self._variant}.json", content))
 
     def results(self, results: Results) -> None:
-        """Tell the tracker what the network is worth."""
+        """Log the results of the trained network."""
         if (tracker := self._tracker) is not None:
             self._attempt(lambda: tracker.results(results))
 
     def end(self, status: Status) -> None:
-        """Close the run."""
-        self._attempt(self._tell)
+        """Log what is pending and end the run."""
+        self._attempt(self._flush)
         if (tracker := self._tracker) is not None:
             self._attempt(lambda: tracker.end(status))
         self._tracker = None
@@ -95,12 +88,12 @@ class TrackedRun:
         if not path.exists():
             return None
         content = read_json(path)
-        # The model may be newer than the run, or another that DVC has brought back.
+        # The model may be newer than the run, or DVC may have restored another one.
         if (content.get("tracker"), content.get("model")) != (self._name, _digest(model)):
             return None
         return str(content["run"])
 
-    def _tell(self) -> None:
+    def _flush(self) -> None:
         if self._tracker is not None and self._waiting:
             waiting, self._waiting = self._waiting, []
             self._tracker.log(waiting)
@@ -108,27 +101,27 @@ class TrackedRun:
     def _attempt(self, action: Callable[[], object]) -> None:
         try:
             action()
-        # A tracker is others' code that talks to other machines: it can raise anything, and none
-        # of it is worth a training run.
+        # A tracker is third-party code that uses the network: it can raise anything, and no error
+        # of it may stop a training run.
         except Exception as error:
             self._tracker = None
             reason = _public(in_one_line(error))
-            self._warn(f"{self._variant} goes on without {self._name}, which failed: {reason}")
+            self._warn(f"{self._variant} continues without {self._name}, which failed: {reason}")
 
 
 @contextmanager
 def tracked_training(
     tracker: str, variant: str, training: dict[str, Any], warn: Warn
 ) -> Iterator[TrackedRun]:
-    """Give the run of a training that lasts as long as the block, and end it as the block ends.
+    """Track a training run for as long as the block lasts, and end it with the block's status.
 
-    training: `settings`, a variant's, and what else a model file says of what trained it.
+    training: a variant's `settings`, and the other training details of a model file.
     """
     run = TrackedRun(tracker, variant, training, warn)
     run.start()
     try:
         yield run
-    except (KeyboardInterrupt, SystemExit):  # SIGTERM is a SystemExit, see pipeline.command
+    except (KeyboardInterrupt, SystemExit):  # SIGTERM is a SystemExit, see pipeline.base.command
         run.end("killed")
         raise
     except BaseException:
@@ -142,10 +135,10 @@ def track_results(
     model: Model,
     path: Path,
     metrics: dict[str, Any],
-    predictions: pd.DataFrame,
+    predictions: Table,
     warn: Warn,
 ) -> None:
-    """Add what the model in `path` is worth to the run that trained it, or else to a new one."""
+    """Add the results of the model in `path` to the run that trained it, or else to a new run."""
     run = TrackedRun(tracker, model.variant, model.training, warn)
     run.start(path)
     run.results(Results(metrics, predictions, model.class_names, path))
@@ -167,12 +160,12 @@ def _tracker(name: str) -> Callable[[Description, str | None], Tracker]:
         return MLflow
     except ModuleNotFoundError as error:
         raise TrackingError(
-            f"{error.name} is not installed; get it with `pip install -e '.[tracking]'`"
+            f"{error.name} is not installed; install it with `pip install -e '.[tracking]'`"
         ) from error
 
 
 def _public(text: str) -> str:
-    """Hide names and passwords in addresses."""
+    """Hide user names and passwords in URLs."""
     return re.sub(r"://[^/@\s]+@", "://***@", text)
 
 

@@ -1,4 +1,4 @@
-"""What a tracker is to the pipeline: it is told of a run, of its epochs and of its results."""
+"""The interface of a tracker: it receives a run's description, epochs and results."""
 
 import os
 from collections.abc import Sequence
@@ -6,22 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import pandas as pd
-
+from pipeline.base.tables import Table
 from pipeline.nn.training import EpochReport
 
 PROJECT = "handwritten-digits"
-"""The runs' project (W&B) or experiment (MLflow), unless the tracker's own variables name one."""
+"""Default name of the project (W&B) or experiment (MLflow); the trackers' variables override it."""
 Status = Literal["finished", "failed", "killed"]
-"""failed: training could not go on. killed: someone stopped it, by Ctrl-C or SIGTERM."""
+"""failed: training raised an error. killed: the user stopped it with Ctrl-C or SIGTERM."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """Which run this is.
+    """The description of a run.
 
     settings: flat; the variant's name and settings, the seed, dataset, source and number of images.
-    experiment: DVC's name for it; None outside `dvc exp run`.
+    experiment: DVC's name for the experiment; None outside `dvc exp run`.
     """
 
     variant: str
@@ -30,46 +29,46 @@ class Description:
 
     @property
     def name(self) -> str:
-        """The name that people see."""
+        """The name shown to users."""
         return f"{self.variant} {self.experiment}" if self.experiment else self.variant
 
 
 @dataclass(frozen=True)
 class Results:
-    """What a trained network is worth.
+    """The results of a trained network.
 
-    metrics: as in metrics/VARIANT.json; those of the test set begin with `test_`.
-    predictions: a row a test image, with columns label and prediction (class names).
+    metrics: as in metrics/variants/VARIANT.json; names of test metrics begin with `test_`.
+    predictions: one row per test image, with columns label and prediction (class names).
     """
 
     metrics: dict[str, Any]
-    predictions: pd.DataFrame
+    predictions: Table
     class_names: tuple[str, ...]
     model: Path
 
 
 class Tracker(Protocol):
-    """A run that a tracker keeps. It starts, or is taken up again, when the object is made.
+    """A tracker's run. Creating the object starts or resumes it.
 
-    run: what takes it up again in another process. place: where a person finds it.
-    Any method may raise anything.
+    run: identifies the run, to resume it in another process. place: where to find it. Any method
+    may raise any exception.
     """
 
     run: str
     place: str
 
     def log(self, reports: Sequence[EpochReport]) -> None:
-        """Take the reports of one or more epochs."""
+        """Log the reports of one or more epochs."""
 
     def results(self, results: Results) -> None:
-        """Take what the trained network is worth, and the network itself."""
+        """Log the results of the trained network, and the network itself."""
 
     def end(self, status: Status) -> None:
-        """Close the run and hand over what is still on its way."""
+        """End the run, after sending everything that is pending."""
 
 
 def scores(report: EpochReport) -> dict[str, float]:
-    """Give an epoch's scores under the names they have with every tracker."""
+    """Return the scores of an epoch, under the names used with every tracker."""
     return {
         f"{part}/{measure}": getattr(getattr(report, part), measure)
         for part in ("train", "validation")
@@ -78,15 +77,15 @@ def scores(report: EpochReport) -> dict[str, float]:
 
 
 def local_folder() -> Path:
-    """Give the folder for what trackers leave on this machine, as an absolute path.
+    """Return the absolute path of the folder for a tracker's local files.
 
-    DVC runs queued experiments in copies of the project that it deletes afterwards; DVC_ROOT is
-    the project itself, in them and outside.
+    DVC runs queued experiments in temporary copies of the project. DVC_ROOT is the project itself,
+    also in a copy.
     """
     return Path(os.environ.get("DVC_ROOT", ".")).resolve() / "tracking"
 
 
 def set_defaults(variables: dict[str, str]) -> None:
-    """Set environment variables that the user has not set."""
+    """Set the environment variables that the user has not set."""
     for name, value in variables.items():
         os.environ.setdefault(name, value)

@@ -1,7 +1,7 @@
-"""Many trainings of one variant: sweeps over its settings, and repeats with other seeds.
+"""Train one variant many times: sweeps over its settings, and repeats with other seeds.
 
-Optuna chooses the trials, Dask runs them. Reading order: `space` (from params.yaml to settings),
-`study` (Optuna in memory), `trial` (one training), `plan` (which ones), `store` (the finished ones,
-on disk), `fingerprint`, `worker` and `cluster` (where they run), `run` (the loop), `results`,
-`repeats`. The packages are an extra, see `packages`.
+Optuna chooses the trials, and Dask runs them. Reading order: `space` (from params.yaml to
+settings), `study` (Optuna in memory), `trial` (one training run), `plan` (the trials to run),
+`store` (finished trials on disk), `fingerprint`, `worker` and `cluster` (where trials run), `run`
+(the loop), `results`, `repeats`. They need the packages of the extra `sweep`, see `packages`.
 """

@@ -1,4 +1,4 @@
-"""Where trials run: Dask workers on this machine, or those of a scheduler that runs already."""
+"""Where trials run: local Dask workers, or the workers of an existing scheduler."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -9,22 +9,22 @@ from importlib.util import find_spec
 
 from distributed import Client, Future, KilledWorker, LocalCluster, wait
 
-from pipeline.errors import ClusterError
-from pipeline.machine import available_cores
+from pipeline.base.errors import ClusterError
+from pipeline.base.machine import available_cores
 from pipeline.tuning.trial import Job, Outcome
 from pipeline.tuning.worker import TrialData, refusal_of, run_on_worker
 
-CONNECT, ANSWER, FAREWELL = 10, 60, 5
-"""Seconds in which a scheduler must accept, every worker answer, every worker drop the data."""
-GLANCE = 1
-"""Seconds after which to look whether workers have joined."""
+CONNECT, ANSWER, CLEAN_UP = 10, 60, 5
+"""Timeouts in seconds for the scheduler to accept, and for all workers to answer or clean up."""
+POLL = 1
+"""Seconds between two checks for new workers."""
 
 
 class Cluster:
-    """Runs trials on the workers of a Dask client, one a thread.
+    """Runs trials on the workers of a Dask client, one per thread.
 
-    name: of the data's plugin and, before their numbers, of the trials. A worker that still runs a
-    trial of a client that died goes on with it when it is submitted again.
+    name: of the plugin that holds the data, and prefix of the trials' keys. If a client dies while
+    a worker runs its trial, the trial continues and is picked up when it is submitted again.
     """
 
     def __init__(self, client: Client, name: str, data: TrialData) -> None:
@@ -45,7 +45,7 @@ class Cluster:
                 raise ClusterError(f"the worker {worker} {refusal}")
 
     def _ask(self, function: Callable[..., object], argument: str) -> dict[str, object]:
-        """Call a function on every worker, also on a busy one; give the answers by address."""
+        """Call a function on every worker, including busy ones; return the answers by address."""
         try:
             answers = self._client.sync(
                 self._client._run, function, argument, on_error="return", callback_timeout=ANSWER
@@ -54,26 +54,26 @@ class Cluster:
             workers = self._client.scheduler_info(n_workers=-1)["workers"].items()
             silent = [address for address, worker in workers if worker["status"] != "running"]
             raise ClusterError(
-                f"not all workers answer in {ANSWER} s; restart {', '.join(silent) or 'them'}"
+                f"not all workers answered within {ANSWER} s; restart {', '.join(silent) or 'them'}"
             ) from error
         return dict(sorted(answers.items()))
 
     @property
     def running(self) -> set[int]:
-        """The numbers of trials that are not finished yet."""
+        """The numbers of the submitted trials that are not finished."""
         return set(self._running.values())
 
     def free(self) -> int:
-        """Count the trials to submit, so that each thread of a worker has one and none waits.
+        """Return the number of trials to submit, so that each worker thread has exactly one.
 
-        Trials wait here and not at a worker, for if that is killed, Dask counts it against all of
-        them.
+        Trials wait here and not on a worker: if a worker is killed, Dask counts the failure against
+        all trials it holds.
         """
         with _reachable():
             return max(1, self.threads()) - len(self._running)
 
     def threads(self) -> int:
-        """Count the threads of all workers."""
+        """Return the total number of threads of all workers."""
         return sum(self._client.nthreads().values())
 
     def submit(self, number: int, job: Job) -> None:
@@ -85,20 +85,20 @@ class Cluster:
         self._running[future] = number
 
     def finished(self) -> Iterator[tuple[int, Outcome]]:
-        """Give trials that have ended, by number; after a second without any, none.
+        """Yield finished trials with their numbers, or nothing if none finishes within a second.
 
-        A worker that dies costs time only: its trials begin anew elsewhere. But a trial whose
-        workers died again and again has failed.
+        If a worker dies, its trials start again on another worker. A trial fails when too many of
+        its workers have died.
         """
         done: set[Future[Outcome]] = set()
         with _reachable(), suppress(TimeoutError):
-            done = wait(list(self._running), GLANCE, "FIRST_COMPLETED").done
+            done = wait(list(self._running), POLL, "FIRST_COMPLETED").done
         for future in sorted(done, key=self._running.__getitem__):
             number = self._running.pop(future)
             error = future.exception()
             if isinstance(error, KilledWorker):
                 died = error.allowed_failures + 1
-                reason = f"its worker died, {died} times; perhaps memory ran out"
+                reason = f"its worker died, {died} times; it may have run out of memory"
                 yield number, Outcome("failed", reason=reason)
             elif error is not None:
                 raise error
@@ -112,12 +112,12 @@ class Cluster:
 def open_cluster(
     address: str | None, workers: int | None, name: str, data: TrialData, *, processes: bool = True
 ) -> Iterator[Cluster]:
-    """Start workers on this machine, by default one a core, or join the scheduler at `address`.
+    """Start local workers, by default one per core, or join the scheduler at `address`.
 
-    processes: False keeps local workers in this process. Raises ClusterError, in one line, where no
-    scheduler answers or a worker cannot run trials.
+    processes: if False, run local workers as threads of this process. Raises ClusterError, with a
+    one-line message, if no scheduler answers or a worker cannot run trials.
     """
-    for logger in ("distributed", "distributed.client"):  # errors are told by exceptions
+    for logger in ("distributed", "distributed.client"):  # errors are reported as exceptions
         logging.getLogger(logger).setLevel(logging.CRITICAL)
     with _client(address, workers, processes=processes) as client:
         client.wait_for_workers(1)
@@ -125,8 +125,8 @@ def open_cluster(
         try:
             yield cluster
         finally:
-            with suppress(OSError, ValueError):  # the scheduler may be gone, or a worker hang
-                client.sync(client._unregister_worker_plugin, name=name, callback_timeout=FAREWELL)
+            with suppress(OSError, ValueError):  # the scheduler may be gone, or a worker may hang
+                client.sync(client._unregister_worker_plugin, name=name, callback_timeout=CLEAN_UP)
 
 
 @contextmanager
@@ -152,11 +152,11 @@ def _client(address: str | None, workers: int | None, *, processes: bool) -> Ite
 
 @contextmanager
 def _reachable() -> Iterator[None]:
-    """Turn the loss of the scheduler into one line."""
+    """Raise ClusterError, with a one-line message, if the scheduler is lost."""
     try:
         yield
     except (CancelledError, OSError) as error:
         raise ClusterError(
-            "the connection to the scheduler was lost; start again to go on, "
-            "finished trials are kept"
+            "the connection to the scheduler was lost; run the command again to continue "
+            "(finished trials are saved)"
         ) from error

@@ -1,6 +1,6 @@
-"""What a trial's result depends on besides settings and data: the code, NumPy and Optuna.
+"""What determines a trial's result besides settings and data: the code, NumPy and Optuna.
 
-A machine that shares all of it gives the same bits, whatever its processor.
+Machines with equal fingerprints compute the same bits, whatever their CPU.
 """
 
 import hashlib
@@ -11,36 +11,20 @@ import numpy as np
 import optuna
 
 PACKAGE = Path(__file__).resolve().parent.parent
-CODE = (
-    "datasets/images.py",
-    "datasets/parquet.py",
-    "datasets/splitting.py",
-    "datasets/tables.py",
-    "errors.py",
-    "files.py",
-    "machine.py",
-    "nn",
-    "params.py",
-    "tuning/fingerprint.py",
-    "tuning/plan.py",
-    "tuning/space.py",
-    "tuning/study.py",
-    "tuning/trial.py",
-    "tuning/worker.py",
-)
-"""What chooses trials and runs them, in `pipeline`."""
+CODE = ("base", "datasets", "nn", "tuning")
+"""Files and folders of `pipeline` that choose trials and run them."""
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Of one process: versions, and a digest of its code."""
+    """The fingerprint of a process: package versions, and a digest of its code."""
 
     code: str
     numpy: str
     optuna: str
 
     def refusal(self, other: "Fingerprint") -> str | None:
-        """Say why a process with another fingerprint cannot run this one's trials, if so."""
+        """Return why a process with fingerprint `other` cannot run this one's trials, or None."""
         for name in ("numpy", "optuna"):
             own, theirs = getattr(self, name), getattr(other, name)
             if own != theirs:
@@ -51,7 +35,7 @@ class Fingerprint:
 
 
 def own_fingerprint() -> Fingerprint:
-    """Take the fingerprint of this process."""
+    """Return the fingerprint of this process."""
     return Fingerprint(_code(), np.__version__, optuna.__version__)
 
 

@@ -1,15 +1,15 @@
-"""The packages that only sweeps and repeats need: the extra `sweep`."""
+"""The packages that only sweeps and repeats need, installed by the extra `sweep`."""
 
 from importlib.util import find_spec
 
-from pipeline.errors import SettingsError
+from pipeline.base.errors import SettingsError
 
 PACKAGES = {"optuna": "optuna", "distributed": "dask[distributed]"}
-"""The name to install by the name to import."""
+"""Package name by import name."""
 
 
 def require_packages() -> None:
-    """Raise SettingsError, with what to install, where a package is missing."""
+    """Raise SettingsError, with the command to install them, if packages are missing."""
     missing = [package for name, package in PACKAGES.items() if find_spec(name) is None]
     if missing:
         raise SettingsError(

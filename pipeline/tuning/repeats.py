@@ -1,7 +1,7 @@
-"""How far results of one training differ by luck: mean, deviation and interval over seeds.
+"""How much results of one variant vary with the seed: mean, standard deviation and interval.
 
-A seed decides the first weights and the order of the batches; the images of the training and the
-validation part stay the same.
+A seed determines the initial weights and the order of the batches. The training and validation
+images stay the same.
 """
 
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import t
 
-from pipeline.errors import TrainingError
+from pipeline.base.errors import TrainingError
 from pipeline.tuning.store import outcome_of
 
 CONFIDENCE = 0.95
 
 
 def repeat_statistics(trials: Sequence[FrozenTrial]) -> dict[str, Any]:
-    """Give the mean validation accuracy over seeds, its deviation, and the mean's 95 % interval.
+    """Return the mean validation accuracy over seeds, its standard deviation and 95 % interval.
 
-    The interval is Student's, mean ± t s / sqrt(n), where n seeds gave the deviation s. Seeds whose
-    training failed are counted and left out. Raises TrainingError where fewer than two are left.
+    The interval is Student's, mean ± t s / sqrt(n), for n seeds with standard deviation s. Failed
+    seeds are counted and excluded. Raises TrainingError if fewer than two remain.
     """
     ended = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     failed = [trial for trial in trials if trial.state == TrialState.FAIL]

@@ -1,4 +1,4 @@
-"""What a sweep found: its best trial, its trials as a table, and what mattered."""
+"""The results of a sweep: its best trial, a table of its trials, and parameter importances."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,30 +9,30 @@ import pandas as pd
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.errors import TrainingError
+from pipeline.base.errors import TrainingError
 from pipeline.tuning.plan import SweepPlan
 from pipeline.tuning.space import assignments, settings_of
 from pipeline.tuning.store import STATES, outcome_of
 
 DIGITS = 6
-"""Decimals kept of the best trial's results, as in the metrics of `pipeline.evaluation`."""
+"""Decimals of the best trial's results, as in the metrics of `pipeline.evaluation`."""
 NAMES = {state: name for name, state in STATES.items()}
 
 
 def best_trial(trials: Sequence[FrozenTrial]) -> FrozenTrial:
-    """Give the trial with the highest validation accuracy, of equal ones the first.
+    """Return the trial with the highest validation accuracy; on a tie, the first.
 
-    Raises TrainingError where no trial ran to its end.
+    Raises TrainingError if no trial ran to completion.
     """
     ended = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     if not ended:
         reason = next(filter(None, (outcome_of(trial).reason for trial in trials)), "all pruned")
-        raise TrainingError(f"none of {len(trials)} trials ran to its end; the first: {reason}")
+        raise TrainingError(f"none of {len(trials)} trials ran to completion; the first: {reason}")
     return max(ended, key=lambda trial: (trial.value, -trial.number))
 
 
 def summary(plan: SweepPlan, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
-    """Give the best trial, its settings and accuracy, and how many trials ended how."""
+    """Return the best trial, its settings and accuracy, and the number of trials by state."""
     best = best_trial(trials)
     outcome = outcome_of(best)
     states = Counter(NAMES[trial.state] for trial in trials)
@@ -48,13 +48,13 @@ def summary(plan: SweepPlan, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
 
 
 def winning_command(plan: SweepPlan, trials: Sequence[FrozenTrial]) -> str:
-    """Give the command that trains the best trial's network in the pipeline."""
+    """Return the command that trains the best trial's network in the pipeline."""
     settings = settings_of(best_trial(trials).params, plan.space, plan.base)
     return " ".join(["dvc exp run", *assignments(plan.variant, plan.space, settings)])
 
 
 def trial_table(plan: SweepPlan, trials: Sequence[FrozenTrial]) -> pd.DataFrame:
-    """Give a row a trial: its number, state, accuracy, cost, epochs run, settings, and reason."""
+    """Return one row per trial: number, state, accuracy, cost, epochs run, settings, reason."""
     rows = [
         {
             "trial": trial.number,
@@ -72,14 +72,14 @@ def trial_table(plan: SweepPlan, trials: Sequence[FrozenTrial]) -> pd.DataFrame:
 
 
 def _text_of_none(value: Any) -> Any:
-    """Give null as params.yaml writes it: in a table, nothing would stand for it."""
+    """Return None as params.yaml writes it, because a table would leave the cell empty."""
     return "null" if value is None else value
 
 
 def importances(trials: Sequence[FrozenTrial]) -> dict[str, float]:
-    """Give the share of the accuracy's variance that each setting explains, most first.
+    """Return the fraction of the accuracy's variance that each setting explains, largest first.
 
-    Of trials that ran to their end; of fewer than two, or of trials that are all alike, nothing.
+    Only completed trials count. The result is empty if there are fewer than two or all are alike.
     Source: Hutter et al. 2014, http://proceedings.mlr.press/v32/hutter14.html
     """
     ended = [trial for trial in trials if trial.state == TrialState.COMPLETE]

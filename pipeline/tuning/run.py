@@ -7,7 +7,7 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
-from pipeline.errors import DataError
+from pipeline.base.errors import DataError
 from pipeline.tuning.cluster import Cluster, open_cluster
 from pipeline.tuning.fingerprint import own_fingerprint
 from pipeline.tuning.plan import Plan, known_before
@@ -25,11 +25,11 @@ def run_trials(
     *,
     processes: bool = True,
 ) -> list[FrozenTrial]:
-    """Run a plan's trials, those kept below `root` aside, and give them all in their order.
+    """Run the trials of a plan that are not yet stored in `root`; return all trials in order.
 
-    splits: the folder with train.parquet and validation.parquet. report: told a line a trial.
-    address: of a Dask scheduler; None to start so many workers here, by default one a core.
-    processes: False keeps workers here in this process.
+    splits: folder with train.parquet and validation.parquet. report: called with one line per
+    trial. address: of a Dask scheduler; None starts local workers. workers: how many, by default
+    one per core. processes: if False, local workers are threads of this process.
     """
     training, validation = (
         _content(splits / f"{part}.parquet") for part in ("train", "validation")
@@ -40,10 +40,10 @@ def run_trials(
         "fingerprint": asdict(fingerprint),
     }
     with open_store(root, description) as store:
-        kept = _finished(plan, store)
-        if kept:
-            report(f"{kept} of {plan.total} were finished before")
-        if kept < plan.total:
+        finished = _finished(plan, store)
+        if finished:
+            report(f"{finished} of {plan.total} trials already finished")
+        if finished < plan.total:
             if address is not None:
                 report(f"looking for workers at {address}")
             data = TrialData(
@@ -53,14 +53,14 @@ def run_trials(
             with open_cluster(address, workers, name, data, processes=processes) as cluster:
                 report(_start(plan, cluster))
                 for trial in run_plan(plan, store, cluster):
-                    report(f"{_told(plan, trial)}; {_finished(plan, store)} of {plan.total}")
+                    report(f"{_progress(plan, trial)}; {_finished(plan, store)} of {plan.total}")
         elif address is not None:
-            report(f"nobody was looked for at {address}: no trial is left to run")
+            report(f"no trials left to run, did not connect to {address}")
         return store.trials[: plan.total]
 
 
 def run_plan(plan: Plan, store: TrialStore, cluster: Cluster) -> Iterator[FrozenTrial]:
-    """Run the trials that are not finished yet, yielding each when it is and has been kept."""
+    """Run the unfinished trials, yielding each when it is finished and stored."""
     while True:
         for _ in range(cluster.free()):
             number = _next(plan, store, cluster.running)
@@ -77,7 +77,7 @@ def run_plan(plan: Plan, store: TrialStore, cluster: Cluster) -> Iterator[Frozen
 
 
 def _next(plan: Plan, store: TrialStore, running: set[int]) -> int | None:
-    """Give the first trial that is neither finished nor running, if it may be chosen already."""
+    """Return the first trial that is neither finished nor running, if it can be chosen already."""
     unfinished = [n for n, trial in enumerate(store.trials) if not trial.state.is_finished()]
     for number in [*unfinished, len(store.trials)]:
         if number not in running and number < plan.total:
@@ -92,11 +92,11 @@ def _finished(plan: Plan, store: TrialStore) -> int:
 
 def _start(plan: Plan, cluster: Cluster) -> str:
     threads = cluster.threads()
-    idle = f", of which {plan.parallel} work at a time" if threads > plan.parallel else ""
+    idle = f", of which {plan.parallel} run at a time" if threads > plan.parallel else ""
     return f"{threads} worker{'s' if threads > 1 else ''}{idle}"
 
 
-def _told(plan: Plan, trial: FrozenTrial) -> str:
+def _progress(plan: Plan, trial: FrozenTrial) -> str:
     outcome = outcome_of(trial)
     if outcome.state == "failed":
         return f"{plan.label(trial)} failed: {outcome.reason}"

@@ -1,4 +1,4 @@
-"""The search space: from params.yaml to Optuna's distributions, from its choices to settings."""
+"""The search space: from params.yaml to Optuna's distributions, and from choices to settings."""
 
 import itertools
 import json
@@ -14,17 +14,24 @@ from optuna.distributions import (
 )
 from pydantic import ValidationError
 
-from pipeline.errors import SettingsError
-from pipeline.params import Candidates, Range, Settings, SpaceSettings, VariantSettings, examples
+from pipeline.base.errors import SettingsError
+from pipeline.base.params import (
+    Candidates,
+    Range,
+    Settings,
+    SpaceSettings,
+    VariantSettings,
+    examples,
+)
 
 WHOLE = ("hidden", "batch_size", "epochs", "train_limit")
-"""Settings whose numbers are whole."""
+"""Settings that are integers."""
 WIDE = 8
-"""Choices whose largest is so many times the smallest are seen on a logarithmic scale."""
+"""Ratio of largest to smallest choice from which figures use a logarithmic scale."""
 
 
 def distributions(space: SpaceSettings) -> dict[str, BaseDistribution]:
-    """Give what Optuna is to choose from, by setting; a layer of `hidden` is `hidden.1`, ..."""
+    """Return Optuna's distributions by setting; the layers of `hidden` are `hidden.1`, ..."""
     found: dict[str, BaseDistribution] = {}
     for name, candidates in space.settings.items():
         for key, part in _parts(name, candidates).items():
@@ -38,12 +45,12 @@ def distributions(space: SpaceSettings) -> dict[str, BaseDistribution]:
 
 
 def grid(space: SpaceSettings) -> dict[str, list[Any]]:
-    """Give every value that each setting of a grid may take."""
+    """Return all values of each setting of a grid."""
     values: dict[str, list[Any]] = {}
     for name, candidates in space.settings.items():
         for key, part in _parts(name, candidates).items():
             if isinstance(part, Range):
-                step = part.step or 1  # a grid's ranges all have one
+                step = part.step or 1  # every range of a grid has a step
                 count = round((part.high - part.low) / step) + 1
                 values[key] = [part.low + step * number for number in range(count)]
             else:
@@ -52,7 +59,7 @@ def grid(space: SpaceSettings) -> dict[str, list[Any]]:
 
 
 def logarithmic(space: SpaceSettings) -> set[str]:
-    """Name the settings whose values are best seen on a logarithmic scale."""
+    """Return the settings whose values belong on a logarithmic scale."""
     names = set()
     for name, candidates in space.settings.items():
         for key, part in _parts(name, candidates).items():
@@ -69,7 +76,7 @@ def logarithmic(space: SpaceSettings) -> set[str]:
 def settings_of(
     chosen: Mapping[str, Any], space: SpaceSettings, base: VariantSettings
 ) -> VariantSettings:
-    """Give `base` with what Optuna has chosen."""
+    """Return `base` with Optuna's choices."""
     values: dict[str, Any] = {}
     for name, candidates in space.settings.items():
         parts = _parts(name, candidates)
@@ -84,17 +91,17 @@ def settings_of(
 
 
 def check_space(settings: Settings, variant: str, name: str) -> None:
-    """Raise SettingsError for a space that holds settings which `variant` cannot be trained with.
+    """Raise SettingsError if a space contains settings that `variant` cannot be trained with.
 
-    Rules that join settings join two, so every pair of values is tried beside the first values of
-    all other settings.
+    No rule joins more than two settings, so every pair of values is checked, with the first values
+    of all other settings.
     """
     space = settings.sweep.chosen(name)
     place = f"sweep.spaces.{name}.settings"
     for key in ("lr", "epochs", "batch_size"):
         if key in space.settings and getattr(settings, key) is not None:
             raise SettingsError(
-                f"{key} must be null, for {place}.{key} is to be tried, "
+                f"{key} must be null because {place}.{key} varies it, "
                 f"got {getattr(settings, key)!r}"
             )
     values = {key: [value for _, value in examples(it)] for key, it in space.settings.items()}
@@ -111,7 +118,7 @@ def check_space(settings: Settings, variant: str, name: str) -> None:
 
 
 def assignments(variant: str, space: SpaceSettings, settings: VariantSettings) -> list[str]:
-    """Give the options of `dvc exp run` that set what a space tries, ready for a shell."""
+    """Return options of `dvc exp run` that set what a space varies, quoted for a shell."""
     options = []
     for name in space.settings:
         value = getattr(settings, name)
@@ -121,7 +128,7 @@ def assignments(variant: str, space: SpaceSettings, settings: VariantSettings) -
 
 
 def _parts(name: str, candidates: Candidates) -> dict[str, Range | list[Any]]:
-    """Give what is chosen on its own, by key: the whole setting or each hidden layer."""
+    """Return what is chosen separately, by key: the whole setting, or each hidden layer."""
     if isinstance(candidates, Range):
         return {name: candidates}
     if any(isinstance(entry, Range) for entry in candidates):
@@ -133,5 +140,5 @@ def _parts(name: str, candidates: Candidates) -> dict[str, Range | list[Any]]:
 
 
 def _label(choice: Any) -> Any:
-    """Give a choice as Optuna stores it: it has no lists."""
+    """Return a choice as Optuna stores it: lists become text."""
     return json.dumps(choice) if isinstance(choice, list) else choice

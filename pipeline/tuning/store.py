@@ -1,9 +1,9 @@
-"""The trials of one plan on disk, in Optuna's journal: what is finished survives whatever happens.
+"""The trials of one plan on disk, in Optuna's journal, so that finished trials are never lost.
 
-Each step is one line that is on the disk before the next is taken: a trial is added with what it
-tries, its outcome is noted, it is marked as finished. A trial that was added but not finished is
-run again. The folder's name is a digest of all that decides the trials and their results, so that
-changed settings, data, code or libraries never continue what was begun with others.
+Every step is one line, written to disk before the next step: a trial is added with its parameters,
+its outcome is recorded, it is marked as finished. A trial that was added but not finished is run
+again. The folder is named by a digest of everything that determines the trials and their results:
+other settings, data, code or libraries have another folder.
 """
 
 import contextlib
@@ -22,8 +22,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.errors import DataError, PipelineError
-from pipeline.files import write_json
+from pipeline.base.errors import DataError, PipelineError
+from pipeline.base.files import write_json
 from pipeline.tuning.study import NAME, begun
 from pipeline.tuning.trial import Outcome
 
@@ -41,7 +41,7 @@ class TrialStore:
     def __init__(self, storage: JournalStorage, study: int) -> None:
         self._storage = storage
         self._study = study
-        self.trials = [_recalled(trial) for trial in storage.get_all_trials(study)]
+        self.trials = [_with_outcome(trial) for trial in storage.get_all_trials(study)]
 
     def add(self, params: dict[str, Any], tried: dict[str, BaseDistribution]) -> None:
         """Add a trial before it runs."""
@@ -50,27 +50,27 @@ class TrialStore:
         self.trials.append(self._storage.get_trial(identity))
 
     def finish(self, number: int, outcome: Outcome) -> FrozenTrial:
-        """Keep what came of a trial and give the trial."""
+        """Store the outcome of a trial. Return the finished trial."""
         identity = self._storage.get_trial_id_from_study_id_trial_number(self._study, number)
         value = outcome.accuracies[-1:] if outcome.state != "failed" else None
         with _writing():
             self._storage.set_trial_user_attr(identity, "outcome", asdict(outcome))
             self._storage.set_trial_state_values(identity, STATES[outcome.state], value)
-        self.trials[number] = _recalled(self._storage.get_trial(identity))
+        self.trials[number] = _with_outcome(self._storage.get_trial(identity))
         return self.trials[number]
 
 
 def outcome_of(trial: FrozenTrial) -> Outcome:
-    """Give what came of a finished trial."""
+    """Return the outcome of a finished trial."""
     return Outcome(**trial.user_attrs["outcome"])
 
 
 @contextmanager
 def open_store(root: Path, description: dict[str, Any]) -> Iterator[TrialStore]:
-    """Open the trials of what `description` describes, in a folder of `root` named by its digest.
+    """Open the trials that match `description`, in a folder of `root` named by its digest.
 
-    Raises PipelineError, in one line, where another process is at it or the disk refuses, and
-    DataError for a journal that is damaged.
+    Raises PipelineError, with a one-line message, if another process uses the folder or it cannot
+    be written, and DataError if the journal is damaged.
     """
     folder = root / digest_of(description)
     journal = folder / JOURNAL
@@ -85,18 +85,18 @@ def open_store(root: Path, description: dict[str, Any]) -> Iterator[TrialStore]:
                     f"{folder} is in use: its trials are already running"
                 ) from error
             write_json(folder / "description.json", description)
-            _mend(journal)
+            _repair(journal)
             try:
                 storage = JournalStorage(JournalFileBackend(str(journal)))
             except (ValueError, KeyError) as error:
                 raise DataError(
-                    f"{journal} is damaged; remove {folder} to begin anew: {error}"
+                    f"{journal} is damaged; remove {folder} to start over: {error}"
                 ) from error
         yield TrialStore(storage, _study(storage))
 
 
 def digest_of(description: dict[str, Any]) -> str:
-    """Give a short digest of a description."""
+    """Return a short digest of a description."""
     text = json.dumps(description, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -108,8 +108,8 @@ def _study(storage: JournalStorage) -> int:
         return storage.create_new_study([StudyDirection.MAXIMIZE], NAME)
 
 
-def _recalled(trial: FrozenTrial) -> FrozenTrial:
-    """Fill in a finished trial's epochs and rungs, which the journal holds in one line."""
+def _with_outcome(trial: FrozenTrial) -> FrozenTrial:
+    """Add epochs and rungs to a finished trial. The journal stores them as one attribute."""
     if trial.state.is_finished():
         outcome = outcome_of(trial)
         trial.intermediate_values = dict(enumerate(outcome.accuracies, start=1))
@@ -117,8 +117,8 @@ def _recalled(trial: FrozenTrial) -> FrozenTrial:
     return trial
 
 
-def _mend(journal: Path) -> None:
-    """Undo what a process killed at the wrong moment leaves: a lock, and half a last line."""
+def _repair(journal: Path) -> None:
+    """Remove what a killed process may leave behind: a lock, and half a last line."""
     journal.with_name(JOURNAL + ".lock").unlink(missing_ok=True)
     if journal.exists():
         with open(journal, "rb+") as file:

@@ -1,7 +1,7 @@
-"""Optuna in memory: what to try next and what to end early, from earlier trials and nothing else.
+"""Optuna in memory: the next parameters to try, and whether to prune, from earlier trials alone.
 
-A study is rebuilt for every question. So the answer depends only on the trials that are handed in,
-not on what a process was asked before: a sweep that is taken up again goes on as if never stopped.
+A study is rebuilt for every question, so the answer depends only on the given trials and not on
+earlier questions. An interrupted sweep therefore continues as if it had never stopped.
 """
 
 from collections.abc import Sequence
@@ -15,21 +15,21 @@ from optuna.samplers import BaseSampler, GridSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from pipeline.params import SpaceSettings
+from pipeline.base.params import SpaceSettings
 from pipeline.tuning.space import distributions, grid
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 NAME = "sweep"
-"""Of every study: Hyperband deals trials to its brackets by this name and their numbers."""
+"""Name of every study. Hyperband assigns trials to brackets by this name and the trial number."""
 
 
 def suggest(
     space: SpaceSettings, seed: int, epochs: int, trials: Sequence[FrozenTrial]
 ) -> dict[str, Any]:
-    """Choose the trial with the number `len(trials)`, given all before it.
+    """Return the parameters of trial number `len(trials)`, given all trials before it.
 
-    Of a running trial, all that counts is what it tries. epochs: the most that a trial runs.
+    Of a running trial, only its parameters are used. epochs: maximum number of epochs of a trial.
     """
     sampler = _sampler(space, seed, len(trials))
     study = _study(sampler, make_pruner(space.pruner, epochs), trials)
@@ -37,30 +37,30 @@ def suggest(
 
 
 def begun(params: dict[str, Any], tried: dict[str, BaseDistribution]) -> FrozenTrial:
-    """Build a running trial, of which nothing is known but what it tries."""
+    """Return a running trial, with its parameters and no result."""
     return create_trial(state=TrialState.RUNNING, params=params, distributions=tried)
 
 
 class Watch:
-    """Follows one trial by its epochs and says when it has fallen behind the trials before it."""
+    """Follows a trial epoch by epoch and compares it with the trials before it."""
 
     def __init__(self, pruner: str, epochs: int, trials: Sequence[FrozenTrial]) -> None:
         self._study = _study(RandomSampler(0), make_pruner(pruner, epochs), trials)
         self._trial = self._study.ask()
 
     def falls_behind(self, epoch: int, accuracy: float) -> bool:
-        """Say whether the trial should end, given its validation accuracy after an epoch."""
+        """Whether to prune the trial, given its validation accuracy after an epoch."""
         self._trial.report(accuracy, epoch)
         return self._trial.should_prune()
 
     @property
     def rungs(self) -> dict[str, Any]:
-        """What Hyperband will compare later trials with."""
+        """The values that Hyperband compares later trials with."""
         return self._study.trials[-1].system_attrs
 
 
 def make_pruner(name: str, epochs: int) -> BasePruner:
-    """Build a pruner of trials that run at most so many epochs."""
+    """Return a pruner for trials of at most `epochs` epochs."""
     if name == "median":
         return MedianPruner()
     if name == "hyperband":
@@ -69,9 +69,9 @@ def make_pruner(name: str, epochs: int) -> BasePruner:
 
 
 def _sampler(space: SpaceSettings, seed: int, number: int) -> BaseSampler:
-    """Build the sampler of one trial, with a stream of random numbers of its own."""
+    """Return the sampler of one trial, with its own random stream."""
     if space.sampler == "grid":
-        return GridSampler(grid(space), seed)  # the seed shuffles: the same for all trials
+        return GridSampler(grid(space), seed)  # the seed shuffles the grid, the same for all trials
     stream = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
     if space.sampler == "random":
         return RandomSampler(stream)

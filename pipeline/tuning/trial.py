@@ -1,4 +1,4 @@
-"""One training with given settings and seed, and what came of it. Knows nothing of Dask."""
+"""One training run with given settings and seed, and its outcome. Independent of Dask."""
 
 import traceback
 from collections.abc import Sequence
@@ -8,18 +8,19 @@ from typing import Any, Literal
 
 from optuna.trial import FrozenTrial
 
-from pipeline.datasets.tables import Examples, StoredExamples
-from pipeline.errors import PipelineError
+from pipeline.base.errors import PipelineError
+from pipeline.base.params import VariantSettings
+from pipeline.datasets.examples import Examples
+from pipeline.datasets.parquet import StoredExamples
 from pipeline.nn.devices import find_device
 from pipeline.nn.streaming import hold, training_set
 from pipeline.nn.training import Training, make_network
-from pipeline.params import VariantSettings
 from pipeline.tuning.study import Watch
 
 
 @dataclass(frozen=True)
 class Pruning:
-    """What a worker needs to see whether a trial falls behind: see `study.Watch`."""
+    """What a worker needs to decide whether a trial falls behind, see `study.Watch`."""
 
     pruner: str
     epochs: int
@@ -28,10 +29,10 @@ class Pruning:
 
 @dataclass(frozen=True)
 class Job:
-    """A training to run.
+    """A training run to be done.
 
-    shuffle_buffer: images to hold in memory, if the others stay on disk. pruning: None to let the
-    training run to its end.
+    shuffle_buffer: number of images in memory; `all`, or the others stay on disk. pruning: None to
+    train for all epochs.
     """
 
     settings: VariantSettings
@@ -43,11 +44,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a training.
+    """The outcome of a training run.
 
-    accuracies: on the validation part, after each epoch. cost: on the validation part at the end,
-    in the unit of the loss; None if the training failed. reason: why it failed, in one line.
-    rungs: what Hyperband will compare later trials with.
+    accuracies: on the validation set, after each epoch. cost: on the validation set at the end, in
+    the unit of the loss; None if training failed. reason: why it failed, in one line. rungs: the
+    values that Hyperband compares later trials with.
     """
 
     state: Literal["complete", "pruned", "failed"]
@@ -58,9 +59,9 @@ class Outcome:
 
 
 def run_trial(job: Job, training: Examples | StoredExamples, validation: Examples) -> Outcome:
-    """Train on one thread, as stage train would; a failure is an outcome like any other.
+    """Train on one thread, as the train stage does. A failure is returned as an outcome.
 
-    training: in memory, or in a file for a shuffle_buffer.
+    training: in memory, or in a file if the job has a shuffle_buffer.
     """
     device = find_device(job.device)
     watch = None
@@ -75,20 +76,20 @@ def run_trial(job: Job, training: Examples | StoredExamples, validation: Example
         engine = device.engine(network, job.settings, threads=1)
         images = training_set(engine, part, job.shuffle_buffer)
         run = Training(engine, job.settings, images, hold(engine, validation), rng)
-        for report in run.run():
+        for report in run.epochs():
             accuracies.append(report.validation.accuracy)
             cost = report.validation.cost
             if watch is not None and watch.falls_behind(report.epoch, accuracies[-1]):
                 pruned = report.epoch < job.settings.epochs
                 break
-    except Exception as error:  # whatever stops one trial must not stop the others: it is told
+    except Exception as error:  # one trial must not stop the others; the outcome has the reason
         return Outcome("failed", accuracies, reason=_reason(error))
     rungs = {} if watch is None else watch.rungs
     return Outcome("pruned" if pruned else "complete", accuracies, cost, rungs=rungs)
 
 
 def _reason(error: Exception) -> str:
-    """Say in one line what happened, and where if it was not foreseen."""
+    """Return the cause of a failure in one line, with its location if it was unexpected."""
     text = " ".join(str(error).split())
     if isinstance(error, PipelineError):
         return text

@@ -1,7 +1,7 @@
-"""What a Dask worker holds: the examples, which reach it once, and whether it may run trials.
+"""The Dask worker's side: the data, sent once per worker, and whether the worker may run trials.
 
-Dask hands a plugin to every worker, also to one that joins or restarts later. It carries the
-Parquet files as they are, a twentieth of the arrays in size, so no disk needs to be shared.
+Dask sends a plugin to every worker, including those that join or restart later. The plugin carries
+the Parquet files, a twentieth of the size of the arrays, so workers need no shared disk.
 """
 
 import asyncio
@@ -10,20 +10,21 @@ from pathlib import Path
 
 from distributed import Worker, WorkerPlugin, get_worker
 
-from pipeline.datasets.tables import Examples, StoredExamples, open_examples, read_examples
-from pipeline.errors import ClusterError
+from pipeline.base.errors import ClusterError
+from pipeline.datasets.examples import Examples
+from pipeline.datasets.parquet import StoredExamples, open_examples, read_examples
 from pipeline.tuning.fingerprint import Fingerprint, own_fingerprint
 from pipeline.tuning.trial import Job, Outcome, run_trial
 
 
 class TrialData(WorkerPlugin):
-    """The training and the validation part, from the bytes of their Parquet files.
+    """The training and validation sets, read from the bytes of their Parquet files.
 
-    in_memory: whether trials hold all training images in memory, or draw from the file. refusal:
-    why this worker must not run trials, if so: its results would not be those of the others.
+    in_memory: whether trials hold all training images in memory, or read them from the file.
+    refusal: why this worker must not run trials, because its results could differ; None if it may.
     """
 
-    idempotent = True  # a sweep that is taken up again finds the data where they are
+    idempotent = True  # a resumed sweep finds the data already on the workers
     training: Examples | StoredExamples
     validation: Examples
     refusal: str | None = "could not read the data"
@@ -37,7 +38,7 @@ class TrialData(WorkerPlugin):
         self._in_memory = in_memory
 
     async def setup(self, worker: Worker) -> None:
-        """Take the examples out of their files, without keeping the worker from its heartbeats."""
+        """Read the examples in a thread, so that the worker's heartbeats continue."""
         await asyncio.to_thread(self._read, worker.local_directory)
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002  # Dask's interface
@@ -55,15 +56,15 @@ class TrialData(WorkerPlugin):
 
 
 def refusal_of(name: str, dask_worker: Worker) -> str | None:
-    """Say why a worker must not run the trials of the plugin `name`, if so."""
+    """Return why a worker must not run the trials of the plugin `name`, or None."""
     plugin = dask_worker.plugins.get(name)
-    return plugin.refusal if isinstance(plugin, TrialData) else "has not been given the data"
+    return plugin.refusal if isinstance(plugin, TrialData) else "has not received the data"
 
 
 def run_on_worker(job: Job, name: str) -> Outcome:
     """Run a trial with the data of the plugin `name`.
 
-    Raises ClusterError on a worker whose results would not be those of the others.
+    Raises ClusterError on a worker whose results could differ from the others'.
     """
     worker = get_worker()
     data, refusal = worker.plugins.get(name), refusal_of(name, worker)

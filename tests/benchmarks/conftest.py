@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from benchmarks.data import make_job
-from pipeline.datasets.splitting import Normalization
-from pipeline.datasets.tables import Description, Examples
-from pipeline.params import read_params
+from pipeline.base.params_file import read_params
+from pipeline.datasets.examples import Description, Examples
+from pipeline.datasets.normalization import Normalization
 from tests.conftest import ROOT
 
 SETTINGS = read_params(ROOT / "params.yaml")
@@ -14,7 +14,7 @@ SETTINGS = read_params(ROOT / "params.yaml")
 
 @pytest.fixture(scope="session")
 def make_small_job(digits, tmp_path_factory):
-    """Return a function from a variant's name to its job, on 700 images, and the job's folder."""
+    """Return a function that makes the job of a variant on 700 images, and its folder."""
     normalization = Normalization("scale", 0.0, 1.0)
     rows = np.random.default_rng(0).permutation(5000)
     parts = [

@@ -1,4 +1,4 @@
-"""Contestants as processes: their environment, turns and failures; and the clock."""
+"""Contestants as processes: environment, turns and failures; and the clock."""
 
 import json
 import shutil
@@ -11,8 +11,8 @@ import pytest
 from benchmarks import worker
 from benchmarks.children import run_module, start_contestant
 from benchmarks.machine import free_environment
-from pipeline.errors import PipelineError
-from pipeline.machine import available_cores
+from pipeline.base.errors import PipelineError
+from pipeline.base.machine import available_cores
 from tests.conftest import ROOT
 
 
@@ -21,10 +21,10 @@ def blas(contestant):
     return found
 
 
-def test_contestants_take_turns_all_with_the_processors_own_kernels(
+def test_contestants_take_turns_with_the_kernels_of_the_processor(
     make_small_job, tmp_path, monkeypatch
 ):
-    # What a parent may have set reaches nobody.
+    # Variables of the parent do not reach the contestants.
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Nehalem")
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
@@ -43,11 +43,11 @@ def test_contestants_take_turns_all_with_the_processors_own_kernels(
         assert blas(ours) == blas(rival) == blas(sparse)
         assert "Nehalem" not in blas(rival)
         for contestant, package in ((ours, "Numba"), (rival, "NumPy"), (sparse, "SciPy")):
-            told = contestant.introduction["libraries"]
-            assert any(line.startswith(f"{package} ") for line in told)
+            libraries = contestant.introduction["libraries"]
+            assert any(line.startswith(f"{package} ") for line in libraries)
 
 
-def test_a_childs_environment_is_free_of_choices_but_for_those_that_are_asked_for(monkeypatch):
+def test_the_environment_of_a_child_has_only_the_requested_choices(monkeypatch):
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_CPU_NAME"):
         monkeypatch.setenv(name, "2")
     monkeypatch.setenv("LANG", "C")
@@ -57,7 +57,7 @@ def test_a_childs_environment_is_free_of_choices_but_for_those_that_are_asked_fo
     assert environment.keys().isdisjoint({"OMP_NUM_THREADS", "NUMBA_CPU_NAME"})
 
 
-def test_without_threadpoolctl_packages_are_told_alone(monkeypatch):
+def test_without_threadpoolctl_only_packages_are_listed(monkeypatch):
     assert any("(" in line for line in worker.libraries())
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)
     python, *packages = worker.libraries()
@@ -66,29 +66,29 @@ def test_without_threadpoolctl_packages_are_told_alone(monkeypatch):
     assert not any("(" in line for line in packages)
 
 
-def test_a_contestant_that_cannot_says_so_and_no_more(make_small_job, tmp_path):
+def test_a_contestant_that_cannot_train_a_variant_answers_with_the_reason(make_small_job, tmp_path):
     with start_contestant("scikit-learn", make_small_job("full_batch")[1], tmp_path) as contestant:
         assert contestant.introduction == {"cannot": "does not clip gradients"}
 
 
-def test_a_contestant_that_fails_is_named_with_its_own_last_line(make_small_job, tmp_path, capfd):
+def test_the_error_of_a_contestant_has_its_name_and_last_line(make_small_job, tmp_path, capfd):
     broken = tmp_path / "job"
     shutil.copytree(make_small_job("tiny")[1], broken)
     (broken / "labels.npy").write_bytes(b"nothing")
     with pytest.raises(PipelineError, match=r"^numpy-loop: .*") as caught:
         start_contestant("numpy-loop", broken, tmp_path).__enter__()
     assert "\n" not in str(caught.value)
-    assert "Traceback" in capfd.readouterr().err  # shown in full before
+    assert "Traceback" in capfd.readouterr().err  # printed in full
 
 
-def test_a_users_mistake_in_a_stage_stays_one_line(tmp_path, capfd):
+def test_the_error_of_a_stage_is_one_line(tmp_path, capfd):
     with pytest.raises(PipelineError, match=r"^stages\.split: params\.yaml cannot be read: .*"):
         run_module("stages.split", cwd=tmp_path)
     assert capfd.readouterr().err == ""
 
 
 def clock(code):
-    # From a process that holds 200 MiB itself.
+    # This process itself holds 200 MiB.
     held = bytearray(b"x" * (200 << 20))
     output = subprocess.run(
         [sys.executable, "-m", "benchmarks.clock", sys.executable, "-c", code],
@@ -98,7 +98,7 @@ def clock(code):
     return output.returncode, json.loads(output.stdout)
 
 
-def test_the_clock_tells_a_commands_own_time_and_peak_of_memory_and_ends_as_it_ended():
+def test_the_clock_measures_the_time_and_peak_memory_of_a_command_and_exits_with_its_code():
     status, small = clock("print('hello')")
     assert status == 0
     assert small["peak_bytes"] < 100 << 20

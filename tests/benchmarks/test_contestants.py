@@ -1,4 +1,4 @@
-"""Every contestant does the same work, and none but ours loads our package."""
+"""Every contestant does the same work, and only ours imports this package."""
 
 import dataclasses
 import importlib
@@ -41,9 +41,9 @@ def first_epochs(name, job, scored=None):
 
 @pytest.mark.parametrize("variant", SETTINGS.variants)
 @pytest.mark.parametrize("rival", RIVALS)
-def test_a_rival_ends_its_epochs_with_our_costs(rival, variant, make_small_job):
+def test_a_rival_ends_its_epochs_with_the_same_costs_as_ours(rival, variant, make_small_job):
     if (rival, variant) in EXEMPT:
-        pytest.skip("scikit-learn has no such setting, see below")
+        pytest.skip("scikit-learn does not support it, see below")
     job, _ = make_small_job(variant)
     for epoch, ours in zip(first_epochs(rival, job), first_epochs("ours", job), strict=True):
         for value, expected in zip(epoch, ours, strict=True):
@@ -51,7 +51,7 @@ def test_a_rival_ends_its_epochs_with_our_costs(rival, variant, make_small_job):
                 assert value == pytest.approx(expected, rel=1e-3)
 
 
-def test_only_what_scikit_learn_does_not_tell_is_left_out_of_the_comparison(make_small_job):
+def test_only_what_scikit_learn_does_not_report_is_not_compared(make_small_job):
     (one_hidden, *_), (mini_batch, *_) = (
         first_epochs("scikit-learn", make_small_job(variant)[0])
         for variant in ("one_hidden", "mini_batch")
@@ -63,13 +63,13 @@ def test_only_what_scikit_learn_does_not_tell_is_left_out_of_the_comparison(make
 @pytest.mark.parametrize(
     ("variant", "reason"), [("full_batch", "does not clip"), ("small_batch", "cross-entropy only")]
 )
-def test_scikit_learn_says_what_it_cannot_express(variant, reason, make_small_job):
+def test_scikit_learn_names_what_it_does_not_support(variant, reason, make_small_job):
     with pytest.raises(UnableError, match=reason):
         first_epochs("scikit-learn", make_small_job(variant)[0])
 
 
 @pytest.mark.parametrize("name", [name for name in CONTESTANTS if name != "pytorch-compiled"])
-def test_a_contestant_starts_anew_every_time_and_validates_on_as_many_images_as_told(
+def test_a_contestant_restarts_every_time_and_validates_on_the_given_number_of_images(
     name, make_small_job
 ):
     job, _ = make_small_job("two_hidden" if name != "scikit-learn" else "one_hidden")
@@ -83,7 +83,7 @@ def test_a_contestant_starts_anew_every_time_and_validates_on_as_many_images_as_
 
 
 @pytest.mark.parametrize("variant", ["one_hidden", "two_hidden"])
-def test_sparse_pytorch_adds_a_gradient_up_in_pieces(variant, make_small_job, monkeypatch):
+def test_sparse_pytorch_sums_a_gradient_in_pieces(variant, make_small_job, monkeypatch):
     job, _ = make_small_job(variant)
     whole = first_epochs("pytorch-sparse", job)
     monkeypatch.setattr(contestant("pytorch-sparse"), "TOGETHER", 100)
@@ -92,7 +92,7 @@ def test_sparse_pytorch_adds_a_gradient_up_in_pieces(variant, make_small_job, mo
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_ours_trains_with_as_many_threads_as_the_job_says(threads, make_small_job, monkeypatch):
+def test_ours_trains_with_the_number_of_threads_of_the_job(threads, make_small_job, monkeypatch):
     job, asked, make_engine = make_small_job("tiny")[0], [], Device.engine
 
     def engine(self, *arguments, threads):
@@ -104,7 +104,7 @@ def test_ours_trains_with_as_many_threads_as_the_job_says(threads, make_small_jo
     assert asked == [threads]
 
 
-def test_compiled_code_is_loaded_where_warming_up_is_timed_not_before():
+def test_compiled_code_is_not_loaded_before_the_warm_up():
     code = "import sys, benchmarks.contestants.ours; print('pipeline.nn.compiled' in sys.modules)"
     output = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
@@ -127,7 +127,7 @@ def test_a_job_is_read_as_it_was_written(make_small_job):
 
 
 def packages(module):
-    """Return every package that a file loads, by way of others in benchmarks/ too."""
+    """Return every package that a file imports, also through other files of benchmarks/."""
     found, waiting, seen = set(), [module], set()
     while waiting:
         for name in imports(waiting.pop()):
@@ -140,7 +140,7 @@ def packages(module):
 
 
 @pytest.mark.parametrize("module", [*CONTESTANTS.values(), "pytorch_script"])
-def test_a_rival_never_loads_our_package(module):
+def test_only_ours_imports_the_pipeline(module):
     loaded = packages(f"benchmarks/contestants/{module}.py")
     assert ("pipeline" in loaded) == (module == "ours")
     assert ("torch" in loaded) == module.startswith("pytorch")

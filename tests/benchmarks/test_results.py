@@ -1,4 +1,4 @@
-"""What becomes of measurements: counts, checks, tables and the chart."""
+"""Results: counts, checks, tables and the chart."""
 
 import copy
 
@@ -11,7 +11,7 @@ from benchmarks.contest import check_equal_work, summary
 from benchmarks.flops import epoch_flops, floor_flops
 from benchmarks.measure import highest_peak
 from benchmarks.table import BEGIN, END, milliseconds, put_in_place, render
-from pipeline.errors import DataError, PipelineError
+from pipeline.base.errors import DataError, PipelineError
 
 
 def times(median):
@@ -67,14 +67,14 @@ RESULTS = {
 
 
 def test_operations_are_counted_layer_by_layer():
-    # Forward and weight gradients pass both layers, the input gradient the second alone.
+    # Both layers have a forward product and a weight gradient, only the second an input gradient.
     one_image = 2 * ((784 * 10 + 10 * 10) * 2 + 10 * 10)
     assert epoch_flops([784, 10, 10], 1, 0) == one_image
     assert epoch_flops([784, 10, 10], 50, 0) == 50 * one_image
     assert epoch_flops([784, 10, 10], 50, 7) == 50 * one_image + 7 * 2 * (784 * 10 + 10 * 10)
 
 
-def test_the_floor_leaves_out_the_products_of_the_first_layer_with_zeros_and_no_others():
+def test_the_floor_leaves_out_only_products_of_zero_pixels_in_the_first_layer():
     sizes, rng = [784, 10, 7, 5], np.random.default_rng(0)
     inputs, validation = (rng.random((count, 784), np.float32) + 1 for count in (50, 3))
     assert floor_flops(sizes, inputs, validation) == epoch_flops(sizes, 50, 3)
@@ -85,51 +85,53 @@ def test_the_floor_leaves_out_the_products_of_the_first_layer_with_zeros_and_no_
     assert floor_flops([784, 10], inputs, validation[2:]) == 2 * 10 * (2 * 50 * 684 + 784)
 
 
-def test_the_peak_is_the_fastest_of_all_products_of_all_times_they_were_measured():
+def test_the_peak_is_the_highest_speed_of_all_products_and_repeats():
     peaks = [
         {"one_core": {"1024": 10.0, "2048": 11.0}, "all_cores": {"1024": 25.0, "2048": 19.0}},
         {"one_core": {"1024": 12.0, "2048": 9.0}, "all_cores": {"1024": 17.0, "2048": 21.0}},
     ]
-    said = []
-    highest = highest_peak(peaks, said.append)
+    printed = []
+    highest = highest_peak(peaks, printed.append)
     assert (highest["one_core"], highest["all_cores"]) == (12.0, 25.0)
     assert highest["all_cores_by_size"]["2048"] == {"median": 20.0, "min": 19.0, "max": 21.0}
-    assert said == ["sgemm: 12 GFLOP/s on one core, 25 on all"]
+    assert printed == ["peak: 12 GFLOP/s on one core, 25 on all cores"]
 
 
-def test_a_summary_is_the_median_between_the_extremes():
+def test_a_summary_is_the_median_the_minimum_and_the_maximum():
     assert summary([3.00001, 1.0, 10.0]) == {"median": 3.0, "min": 1.0, "max": 10.0}
 
 
-@pytest.mark.parametrize("cost", [2.4, 2.2, float("nan")])
-@pytest.mark.parametrize("place", [0, 2])
-def test_a_contestant_that_does_other_work_stops_the_benchmark(cost, place):
-    told = {
+@pytest.mark.parametrize(
+    ("place", "cost"),
+    [(0, 2.4), (0, 2.2), (0, float("nan")), (2, 2.6), (2, 2.0), (2, float("nan"))],
+)
+def test_different_costs_of_a_contestant_stop_the_benchmark(place, cost):
+    answers = {
         "ours": {"first": [[2.3, 0.1, 2.3, 0.1]]},
         "scikit-learn": {"cannot": "does not clip"},
         "numpy-loop": {"first": [[2.301, 0.5, 2.299, 0.9]]},
     }
-    check_equal_work("tiny", told)
-    told["numpy-loop"]["first"][0][place] = None
-    check_equal_work("tiny", told)
-    told["numpy-loop"]["first"][0][place] = cost
-    with pytest.raises(PipelineError, match=r"^tiny: numpy-loop does not do the work of ours"):
-        check_equal_work("tiny", told)
+    check_equal_work("tiny", answers)
+    answers["numpy-loop"]["first"][0][place] = None
+    check_equal_work("tiny", answers)
+    answers["numpy-loop"]["first"][0][place] = cost
+    with pytest.raises(PipelineError, match=r"^tiny: numpy-loop does not do the same work as ours"):
+        check_equal_work("tiny", answers)
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(1.2345, "1,234"), (0.16512, "165"), (0.016512, "16.5"), (0.0016512, "1.65")],
 )
-def test_times_have_three_digits(seconds, text):
+def test_times_have_three_significant_digits(seconds, text):
     assert milliseconds(seconds) == text
 
 
-def test_the_tables_name_machine_data_every_time_and_every_gap():
+def test_the_tables_show_the_machine_every_time_and_the_reason_for_every_gap():
     lines = render(RESULTS).splitlines()
     assert "Python 3.11.7, NumPy 2.4.6, scikit-learn 1.9.1." in lines[0]
     assert "A processor, 2 cores, 8 GiB" in lines[0]
-    assert "products peak at 64 GFLOP/s, at 40 on one core." in lines[0]
+    assert "products reach 64 GFLOP/s on all cores and 40 on one core." in lines[0]
     assert "| full_batch | 100 (90.0-110) | - | 1,250 (1,125-1,375) |" in lines
     assert "| full_batch | 50.0 (45.0-55.0) | - | 625 (562-688) |" in lines
     assert "| full_batch | 10.00 | 80 | - | 6 | 125% | 40.0 | 2.5 |" in lines
@@ -138,24 +140,24 @@ def test_the_tables_name_machine_data_every_time_and_every_gap():
     assert "| depth | 100 | 256 | 100 | 90 |" in lines
 
 
-def test_the_readme_keeps_all_but_what_stands_between_its_markers(tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text(f"# Title\n\n{BEGIN}\nold\n{END}\n\nMore.\n")
+def test_only_the_text_between_the_markers_is_replaced(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(f"# Title\n\n{BEGIN}\nold\n{END}\n\nMore.\n")
     for text in ("| first |", "| second |"):
-        put_in_place(readme, text)
-        assert readme.read_text() == f"# Title\n\n{BEGIN}\n{text}\n{END}\n\nMore.\n"
+        put_in_place(page, text)
+        assert page.read_text() == f"# Title\n\n{BEGIN}\n{text}\n{END}\n\nMore.\n"
 
 
 @pytest.mark.parametrize("text", ["", BEGIN, f"{END} {BEGIN}", f"{BEGIN} {BEGIN} {END}"])
-def test_a_readme_without_one_place_for_the_tables_is_left_as_it_is(tmp_path, text):
-    readme = tmp_path / "README.md"
-    readme.write_text(text)
-    with pytest.raises(DataError, match=r"README\.md must have one <!-- benchmark:begin -->"):
-        put_in_place(readme, "| new |")
-    assert readme.read_text() == text
+def test_a_page_without_one_place_for_the_tables_is_not_changed(tmp_path, text):
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    with pytest.raises(DataError, match=r"page\.md must contain one <!-- benchmark:begin -->"):
+        put_in_place(page, "| new |")
+    assert page.read_text() == text
 
 
-def test_the_chart_has_the_same_bytes_for_the_same_results_and_others_for_others(tmp_path):
+def test_the_chart_has_the_same_bytes_for_the_same_results_only(tmp_path):
     other = copy.deepcopy(RESULTS)
     other["epochs"]["tiny"]["contestants"]["numpy-loop"] = entry(0.04)
     for name, results in (("a", RESULTS), ("b", RESULTS), ("c", other)):

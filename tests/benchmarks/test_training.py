@@ -1,4 +1,4 @@
-"""`python -m benchmarks.training`, run as a user runs it."""
+"""The command `python -m benchmarks.training`."""
 
 import importlib.util
 import json
@@ -13,8 +13,8 @@ from tests.conftest import ROOT
 
 
 @pytest.mark.slow
-def test_a_quick_run_ends_with_results_and_a_chart_and_leaves_the_readme_alone(tmp_path):
-    readme = (ROOT / "README.md").read_bytes()
+def test_a_quick_run_writes_results_and_a_chart_but_not_the_page(tmp_path):
+    page = (ROOT / "docs/speed.md").read_bytes()
     output = subprocess.run(
         [sys.executable, "-m", "benchmarks.training", "--quick", "--variants", "tiny,small_batch",
          "--contestants", "numpy-scipy-sparse,numpy-loop", "--output", str(tmp_path)],
@@ -39,7 +39,7 @@ def test_a_quick_run_ends_with_results_and_a_chart_and_leaves_the_readme_alone(t
     assert list(results["doubling"]) == ["images", "width", "depth"]
     assert (tmp_path / "results.png").stat().st_size > 1000
     assert "| tiny |" in output
-    assert (ROOT / "README.md").read_bytes() == readme
+    assert (ROOT / "docs/speed.md").read_bytes() == page
 
 
 def run(*arguments):
@@ -52,18 +52,18 @@ def run(*arguments):
     [
         (["--variants", "huge"], "variant must be one of full_batch, "),
         (["--contestants", "jax"], "contestants must be among ours, pytorch-eager, "),
-        (["--without", "ours"], "without must name rivals, got ours"),
-        (["--without", "torch"], "without must name rivals, got torch"),
+        (["--without", "ours"], "without must name contestants other than ours, got ours"),
+        (["--without", "torch"], "without must name contestants other than ours, got torch"),
     ],
 )
-def test_a_mistake_is_one_line(arguments, message):
+def test_a_mistake_in_an_option_is_an_error_of_one_line(arguments, message):
     code, output = run(*arguments)
     assert code == 1
     assert output.startswith(f"Error: {message}")
     assert len(output.splitlines()) == 1
 
 
-def test_data_that_is_not_there_is_named(tmp_path):
+def test_missing_data_is_an_error_that_names_it(tmp_path):
     missing = tmp_path / "nothing"
     code, output = run("--data", str(missing), "--contestants", "ours")
     assert code == 1
@@ -73,16 +73,16 @@ def test_data_that_is_not_there_is_named(tmp_path):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="PyTorch is installed")
-def test_without_pytorch_a_run_that_would_leave_it_out_says_how_to_get_it():
+def test_without_pytorch_the_error_says_how_to_install_it():
     code, output = run("--variants", "tiny")
     assert code == 1
     assert output == (
-        "Error: PyTorch is not installed: run `make bench`, or `pip install -e '.[bench]'` here, "
+        "Error: PyTorch is not installed: run `make bench` or `pip install -e '.[bench]'`, "
         "or leave it out with --without pytorch\n"
     )
 
 
-def test_ours_always_takes_part_and_a_name_stands_for_all_that_begin_with_it():
+def test_ours_is_always_measured_and_a_name_stands_for_all_that_begin_with_it():
     assert choose_contestants(("numpy-loop",), ()) == ("ours", "numpy-loop")
     assert choose_contestants((), ("pytorch",)) == (
         "ours", "scikit-learn", "numpy-loop", "numpy-scipy-sparse",

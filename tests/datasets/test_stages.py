@@ -5,11 +5,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.datasets import parquet
-from pipeline.datasets.splitting import split_stratified
-from pipeline.datasets.tables import Description, read_examples, read_images, write_images
+from pipeline.datasets import pixel_file
+from pipeline.datasets.examples import Description
+from pipeline.datasets.parquet import read_examples, write_images
 from tests.conftest import changed_params
-from tests.datasets.layouts import (
+from tests.layouts import (
     content_of,
     csv_bytes,
     csv_rows,
@@ -18,6 +18,7 @@ from tests.datasets.layouts import (
     write_files,
     write_zip,
 )
+from tests.whole import read_images, split_stratified
 
 OUTPUTS = ("parquet", "raw", "splits")
 
@@ -32,18 +33,19 @@ def own_dataset(source, classes=10, test_size=40, validation_size=30):
     return {
         "source": str(source),
         "class_names": [f"class {number}" for number in range(classes)],
+        "checksums": {},
         "test_size": test_size,
         "validation_size": validation_size,
     }
 
 
 def use(project, source, **options):
-    """Let params.yaml choose a user's own dataset."""
+    """Choose a user's own dataset in params.yaml."""
     change_params(project, dataset="mine", datasets={"mine": own_dataset(source, **options)})
 
 
 def run(project, *stages):
-    """Run stages, which must succeed, and give what they wrote to the standard error."""
+    """Run stages, which must succeed, and return what they wrote to standard error."""
     errors = ""
     for stage in stages:
         done = start(project, stage)
@@ -72,7 +74,7 @@ def testing(few_digits):
     return few_digits.take(np.arange(150, 200))
 
 
-def test_the_same_digits_give_the_same_parquet_bytes_from_every_wrapping(
+def test_the_same_digits_give_the_same_parquet_bytes_from_every_format(
     project, tmp_path, training, testing
 ):
     idx = idx_files("train", training) | idx_files("t10k", testing)
@@ -98,7 +100,7 @@ def test_the_same_digits_give_the_same_parquet_bytes_from_every_wrapping(
     assert description.dataset == "mine"
 
 
-def test_a_users_own_dataset_goes_all_the_way_and_replaces_what_was_there(
+def test_a_users_own_dataset_passes_all_stages_and_replaces_earlier_results(
     project, tmp_path, digits
 ):
     letters = digits.take(np.r_[0:60, 500:540, 1000:1020])
@@ -143,7 +145,7 @@ def test_the_seed_chooses_the_test_set_of_a_dataset_without_one(project, few_dig
     assert np.bincount(read.labels).tolist() == [4] * 10
 
 
-def test_a_competitions_unlabelled_test_set_is_left_out_with_a_warning(
+def test_the_unlabelled_test_set_of_a_competition_is_ignored_with_a_warning(
     project, tmp_path, few_digits
 ):
     files = {
@@ -152,7 +154,7 @@ def test_a_competitions_unlabelled_test_set_is_left_out_with_a_warning(
     }
     use(project, write_zip(tmp_path / "digit-recognizer.zip", files))
     (warning,) = run(project, "download", "convert").splitlines()
-    assert warning == "Warning: data/raw/test.csv has no labels and is left out"
+    assert warning == "Warning: data/raw/test.csv has no labels and is ignored"
     test, _ = read_images(project / "data/parquet/test.parquet")
     assert len(test) == 40
 
@@ -189,7 +191,7 @@ def damaged_idx(project, digits):
 
 
 def damaged_middle_of_long_idx(project, digits):
-    """15,000 images: what is wrong comes after the first block."""
+    """Damage a file of 15,000 images after its first block."""
     many = digits.take(np.resize(np.arange(len(digits)), 15_000))
     files = gzipped(idx_files("train", many))
     name = "train-images-idx3-ubyte.gz"
@@ -203,7 +205,7 @@ def damaged_middle_of_training_table(project, digits):
 
 
 def damaged_middle_of_test_table(project, digits):
-    """The test set is read last, when the other two are written."""
+    """Damage the test set, which is read last, after the other two are written."""
     damaged_middle_of_table(project, digits, "test")
 
 
@@ -211,7 +213,7 @@ def damaged_middle_of_table(project, digits, split):
     (project / "data/parquet/earlier").unlink()
     description = Description("mnist-5k", ("0", "1"), "made")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parquet, "ROW_GROUP", 16)
+        patch.setattr(pixel_file, "ROW_GROUP", 16)
         for name in ("train", "test"):
             write_images(project / f"data/parquet/{name}.parquet", digits, description)
     path = project / f"data/parquet/{split}.parquet"
@@ -238,7 +240,7 @@ def unpaired_labels(project, digits):
 
 
 FAILURES = {
-    "a source that is not there": (
+    "a missing source": (
         "download",
         lambda project, digits: use(project, "nowhere/at all"),
         ["no source works", "nowhere/at all: does not exist, looked for /"],
@@ -283,7 +285,7 @@ FAILURES = {
         too_many_classes,
         ["mine train set must have labels from 0 to 8, got 9 (first such label in row 9)"],
     ),
-    "no size of a test set": (
+    "no test_size": (
         "convert",
         no_test_size,
         ["datasets.mine.test_size is required", "got null"],
@@ -297,7 +299,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize(("stage", "break_it", "words"), FAILURES.values(), ids=FAILURES)
-def test_a_failing_stage_says_why_in_one_line_and_leaves_the_earlier_results(
+def test_a_failing_stage_prints_one_line_and_keeps_the_earlier_results(
     project, few_digits, stage, break_it, words
 ):
     for folder in OUTPUTS:

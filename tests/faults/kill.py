@@ -173,7 +173,7 @@ def kill_in_each_stage(
             tally.kills += 1
             tally.stages[stage.partition("@")[0]] += 1
             tally.ways[f"{way[0].name} to {way[1]}"] += 1
-            tally.resumed += "goes on after epoch" in repro.said
+            tally.resumed += "continues after epoch" in repro.said
             show(f"{tally.kills}: {way[0].name} to {way[1]} {moment:.1f} s into {stage}")
     return None
 
@@ -197,7 +197,7 @@ def one_round(
             last = Repro(folder)
         if last.end():
             trouble = f"the last dvc repro failed:\n{last.said}"
-        tally.resumed += "goes on after epoch" in last.said
+        tally.resumed += "continues after epoch" in last.said
     if trouble is None:
         until = time.monotonic() + PATIENCE
         while (left := processes_in(folder)) and time.monotonic() < until:

@@ -11,14 +11,14 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from tests.conftest import ROOT
-from tests.datasets.layouts import content_of
+from tests.layouts import content_of
 
 STAGE = """
 import os, sys, time
 from pathlib import Path
 import click
-from pipeline.command import Command
-from pipeline.files import whole_folder
+from pipeline.base.command import Command
+from pipeline.base.files import whole_folder
 
 @click.command(cls=Command)
 def main():

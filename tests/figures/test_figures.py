@@ -3,15 +3,16 @@
 from itertools import combinations, pairwise
 
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.text import Text
 from sklearn.metrics import confusion_matrix
 
-from pipeline.datasets.splitting import Normalization
-from pipeline.datasets.tables import Description, Examples
+from pipeline.base.params import VariantSettings
+from pipeline.base.params_file import read_params
+from pipeline.datasets.examples import Description, Examples
+from pipeline.datasets.normalization import Normalization
 from pipeline.figures.architecture import SHOWN, architecture_figure
 from pipeline.figures.curves import curve_figure, curves_figure, norms_figure, together_figure
 from pipeline.figures.gallery import variant_figures
@@ -24,14 +25,13 @@ from pipeline.nn.model_file import Model
 from pipeline.nn.network import Architecture
 from pipeline.nn.prediction import predict_probabilities
 from pipeline.nn.training import make_network
-from pipeline.params import VariantSettings, read_params
 from tests.conftest import ROOT
 
 DIGITS = tuple("0123456789")
 FASHION = tuple(read_params(ROOT / "params.yaml").datasets["fashion-mnist"].class_names)
 SCALE = Normalization("scale", 0.0, 1.0)
 NAMES = {
-    "architecture", "forward", "backward", "update", "predictions", "row", "mistakes",
+    "architecture", "forward", "backward", "update", "predictions", "mistakes",
     "confusion", "quality", "calibration", "curves", "norms",
 }  # fmt: skip
 NETWORKS = {
@@ -51,22 +51,25 @@ def model_of(hidden, class_names, loss):
 
 
 def history_of(epochs=5):
-    return pd.DataFrame(
-        [
-            (split, epoch, cost / epoch, 1 - cost / (epoch + 3))
-            for split, cost in (("train", 2.0), ("validation", 2.4))
-            for epoch in range(1, epochs + 1)
-        ],
-        columns=["split", "epoch", "cost", "accuracy"],
-    )
+    epoch = np.tile(np.arange(1, epochs + 1), 2)
+    cost = np.repeat([2.0, 2.4], epochs)
+    return {
+        "split": np.repeat(["train", "validation"], epochs),
+        "epoch": epoch,
+        "cost": cost / epoch,
+        "accuracy": 1 - cost / (epoch + 3),
+    }
 
 
 def norms_of(layers, epochs=5):
-    return pd.DataFrame(
-        [(layer, epoch, layer + epoch, layer / epoch) for layer in range(1, layers + 1)
-         for epoch in range(1, epochs + 1)],
-        columns=["layer", "epoch", "weight_norm", "gradient_norm"],
-    )  # fmt: skip
+    layer = np.repeat(np.arange(1, layers + 1), epochs)
+    epoch = np.tile(np.arange(1, epochs + 1), layers)
+    return {
+        "layer": layer,
+        "epoch": epoch,
+        "weight_norm": layer + epoch,
+        "gradient_norm": layer / epoch,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +173,7 @@ def test_a_forward_pass_shows_the_image_the_weights_and_the_values_of_every_laye
     assert f"net, test image {index}: forward pass" in titles
     first = seen.layers[0].weight
     fields = min(FIELDS, first.shape[1])
-    assert f"what {fields} of {first.shape[1]} neurons of layer 1 look for" in titles
+    assert f"weights of {fields} of {first.shape[1]} neurons of layer 1" in titles
     np.testing.assert_allclose(images(axes[1])[0][:28, :28], first[:, 0].reshape(28, 28))
     shown = [image for ax in axes for image in images(ax)]
     for number, layer in enumerate(seen.layers, start=1):
@@ -182,7 +185,7 @@ def test_a_forward_pass_shows_the_image_the_weights_and_the_values_of_every_laye
     np.testing.assert_allclose(bars, seen.probabilities)
     for probability in seen.probabilities:
         assert f"{probability:.1%}" in titles
-    assert f"says {model.class_names[seen.predicted]}" in titles
+    assert f"prediction: {model.class_names[seen.predicted]}" in titles
 
 
 def test_a_backward_pass_shows_every_gradient_with_its_norm(drawn):
@@ -190,7 +193,7 @@ def test_a_backward_pass_shows_every_gradient_with_its_norm(drawn):
     index = int(np.argmax(probabilities.max(axis=1) < 0.9))
     seen = inspect(model, test.inputs[index], int(test.labels[index]))
     titles = texts(figures["backward"])
-    assert f"is {model.class_names[seen.label]}, cost {seen.cost:.3g}" in titles
+    assert f"label: {model.class_names[seen.label]}, cost {seen.cost:.3g}" in titles
     shown = [image for ax in figures["backward"].axes for image in images(ax)]
     for number, layer in enumerate(seen.layers, start=1):
         norm = np.linalg.norm(layer.weight_gradient)
@@ -223,17 +226,18 @@ def test_an_update_shows_before_after_and_difference_on_one_scale(drawn):
 def test_predictions_name_what_was_said_and_what_it_is(drawn):
     model, test, probabilities, figures = drawn
     order = np.random.default_rng(0).permutation(len(test))
-    axes = figures["predictions"].axes
-    assert len(axes) == 25
-    for ax, row in zip(axes, order, strict=False):
-        caption = ax.get_title(loc="center").replace("\n", " ").replace("/ ", "/")
+    (ax,) = figures["predictions"].axes
+    assert len(ax.texts) == len(ax.patches) == 25
+    for text, frame, row in zip(ax.texts, ax.patches, order, strict=False):
+        caption = text.get_text().replace("\n", " ").replace("/ ", "/")
         said = model.class_names[probabilities[row].argmax()]
         true = model.class_names[test.labels[row]]
         assert caption.startswith(said)
         assert caption.endswith(f"{probabilities[row].max():.0%}")
         assert (f"is {true}" in caption) == (said != true)
-        np.testing.assert_allclose(images(ax)[0], test.inputs[row].reshape(28, 28), atol=1e-6)
-    assert len(figures["row"].axes) == 15
+        x, y = (round(edge + 0.5) for edge in frame.get_xy())
+        shown = images(ax)[0][y : y + 28, x : x + 28]
+        np.testing.assert_allclose(shown, test.inputs[row].reshape(28, 28), atol=1e-6)
 
 
 def test_mistakes_are_wrong_and_the_most_confident_first():
@@ -269,9 +273,9 @@ def test_curves_show_the_history(drawn):
     history = history_of()
     for ax, measure in zip(drawn[3]["curves"].axes, ("cost", "accuracy"), strict=True):
         for line, split in zip(ax.get_lines(), ("train", "validation"), strict=False):
-            rows = history[history["split"] == split]
-            np.testing.assert_allclose(line.get_ydata(), rows[measure])
-            np.testing.assert_allclose(line.get_xdata(), rows["epoch"])
+            part = history["split"] == split
+            np.testing.assert_allclose(line.get_ydata(), history[measure][part])
+            np.testing.assert_allclose(line.get_xdata(), history["epoch"][part])
     loss = drawn[0].network.architecture.loss
     unit = {"cross_entropy": "cross-entropy (nats)", "mean_squared_error": "mean squared error"}
     assert drawn[3]["curves"].axes[0].get_ylabel() == unit[loss]
@@ -295,7 +299,7 @@ def test_norms_show_a_line_a_layer():
     for ax, column in zip(figure.axes, ("weight_norm", "gradient_norm"), strict=True):
         for layer, line in enumerate(ax.get_lines(), start=1):
             rows = norms_of(3)
-            np.testing.assert_allclose(line.get_ydata(), rows[rows["layer"] == layer][column])
+            np.testing.assert_allclose(line.get_ydata(), rows[column][rows["layer"] == layer])
         assert len(ax.get_lines()) == 3
 
 

@@ -1,7 +1,7 @@
 """Fuzz every reader with coverage-guided inputs: `python -m tests.hostile.fuzz [READER ...]`.
 
-Each reader gets a process of its own, in which libFuzzer (atheris) chooses the inputs. The first
-input that a reader fails at ends its run and is kept in .fuzz/; what it did is above in the output.
+Each reader runs in a process of its own, in which libFuzzer (atheris) chooses the inputs. The first
+input on which a reader fails ends its run and is saved in .fuzz/; the output shows the failure.
 """
 
 import json
@@ -18,26 +18,26 @@ import click
 
 FINDINGS = Path(".fuzz")
 LONGEST = 16_384
-"""Bytes of an input at the most."""
+"""Limit of bytes per input."""
 
 
 @click.command()
 @click.argument("readers", nargs=-1)
-@click.option("--inputs", default=100_000, show_default=True, help="Inputs for each reader.")
-@click.option("--seed", default=1, show_default=True, help="Of the choice of inputs.")
+@click.option("--inputs", default=100_000, show_default=True, help="Inputs per reader.")
+@click.option("--seed", default=1, show_default=True, help="Seed of the choice of inputs.")
 @click.option("--here", is_flag=True, hidden=True)
 def main(readers: tuple[str, ...], inputs: int, seed: int, here: bool) -> None:
-    """Fuzz READERS, or all of them, and print what each took."""
+    """Fuzz READERS, or all of them, and print statistics of each."""
     if here:
         fuzz(readers[0], inputs, seed)
     from tests.hostile.readers import READERS
 
     failed = [name for name in readers or READERS if not run(name, inputs, seed)]
-    sys.exit(f"found something in: {', '.join(failed)}" if failed else 0)
+    sys.exit(f"failures in: {', '.join(failed)}" if failed else 0)
 
 
 def run(name: str, inputs: int, seed: int) -> bool:
-    """Fuzz one reader in a process of its own, print its figures, and say whether it held."""
+    """Fuzz one reader in a process of its own, print statistics, and return whether it passed."""
     command = [sys.executable, "-m", "tests.hostile.fuzz", name, "--here"]
     command += ["--inputs", str(inputs), "--seed", str(seed)]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
@@ -49,7 +49,7 @@ def run(name: str, inputs: int, seed: int) -> bool:
 
 
 def fuzz(name: str, inputs: int, seed: int) -> None:
-    """Fuzz one reader and leave the process."""
+    """Fuzz one reader and exit the process."""
     import atheris
 
     with atheris.instrument_imports(include=["pipeline", "ruamel", "PIL", "zipfile", "json"]):
@@ -77,7 +77,7 @@ def fuzz(name: str, inputs: int, seed: int) -> None:
         random = Random(chosen)
         if content and random.random() < 0.3:
             return bytes(atheris.Mutate(content, longest))
-        # What libFuzzer found interesting is mostly damage; a valid file leads deeper.
+        # libFuzzer's corpus is mostly damaged files; a valid one reaches deeper code.
         if not content or random.random() < 0.5:
             content = random.choice(seeds)
         return mutated(content, reader.words, random)[:longest]

@@ -1,4 +1,4 @@
-"""What no input may do to a reader: crash it, hang it, fill the memory, run or write anything."""
+"""Checks that an input makes no reader crash, hang, fill the memory, or run or write anything."""
 
 import os
 import re
@@ -11,11 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import LONGEST, PipelineError
+from pipeline.base.errors import LONGEST, PipelineError
 from tests.hostile.readers import Reader
 
 SECONDS = 5
-"""Of the processor's time, which does not depend on what else the machine does."""
+"""Limit of processor time, which does not depend on the load of the machine."""
 CHANGES = {
     "os.chmod", "os.chown", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir",
     "os.symlink", "os.truncate", "os.utime",
@@ -29,18 +29,18 @@ RUNS = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """How an input ended. memory: bytes that it took at its peak, where the system tells."""
+    """The outcome of an input. memory: peak bytes, where the system reports them."""
 
     message: str | None
-    """Why it was refused, if it was."""
+    """The reason for refusing the input, or None."""
     seconds: float
     memory: int
 
 
 def check(reader: Reader, content: bytes) -> Verdict:
-    """Give one input to a reader in a folder of its own.
+    """Run a reader on one input in a folder of its own.
 
-    Raises AssertionError for what is not allowed; an error that is not the project's own passes.
+    Raises AssertionError for forbidden behaviour; errors other than PipelineError pass through.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
@@ -68,14 +68,14 @@ def check(reader: Reader, content: bytes) -> Verdict:
 
 @cache
 def prepare(reader: Reader) -> None:
-    """Read the valid contents once, unwatched: modules that are imported late are imported then."""
+    """Read the valid files once without watching, so that late imports happen now."""
     for content in reader.seeds():
         with tempfile.TemporaryDirectory() as folder, suppress(PipelineError):
             reader.read(content, Path(folder))
 
 
 class _Watch:
-    """Notes what happens while `folder` is set, by Python's audit events."""
+    """Records forbidden actions while `folder` is set, by Python's audit events."""
 
     def __init__(self) -> None:
         self.folder: str | None = None
@@ -104,11 +104,11 @@ class _Watch:
         return bool((flags or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC))
 
     def _note(self, event: str, path: Any, in_folder: Any = -1) -> None:
-        # A number is an open file; a name beside an open folder is where that folder was checked.
+        # A number is an open file; a name relative to an open folder was checked with that folder.
         if isinstance(path, int) or (type(in_folder) is int and in_folder >= 0):
             return
         real = os.path.realpath(os.fsdecode(path))
-        # Python keeps what it compiled of a module that is imported only now.
+        # Python caches the bytecode of a module that is first imported now.
         if "__pycache__" not in real and not f"{real}/".startswith(f"{self.folder}/"):
             self.deeds.append(f"{event} {real}")
 
@@ -118,7 +118,7 @@ _LINUX = Path("/proc/self/clear_refs").exists()
 
 
 def _restart_peak() -> int:
-    """Forget the peak of memory, and give what is used now."""
+    """Reset the peak of memory and return the current use."""
     if not _LINUX:
         return 0
     Path("/proc/self/clear_refs").write_text("5")

@@ -1,4 +1,4 @@
-"""Changing a valid file into one that is nearly valid, by a seed."""
+"""Random changes that turn a valid file into a nearly valid one."""
 
 import gzip
 import io
@@ -10,18 +10,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from random import Random
 
-from pipeline.datasets.unpacking import UNZIP_ERRORS
+from pipeline.base.unpack import UNZIP_ERRORS
 
 NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
-"""Numbers at which readers go wrong."""
+"""Numbers that often break readers."""
 
 Change = Callable[[bytes], bytes]
 
 
 def mutated(content: bytes, words: tuple[bytes, ...], random: Random) -> bytes:
-    """Change a file once or a few times, half of the time inside of what wraps it.
+    """Change a file once or a few times, half of the time inside its container.
 
-    A wrapped part is wrapped again with checksums that are right, as those of a malicious file are.
+    The container is written again with correct checksums, as that of a malicious file would be.
     """
 
     def change(part: bytes) -> bytes:
@@ -30,7 +30,7 @@ def mutated(content: bytes, words: tuple[bytes, ...], random: Random) -> bytes:
         return part
 
     if random.random() < 0.5:
-        with suppress(OSError, *UNZIP_ERRORS):  # an earlier change broke the wrapping
+        with suppress(OSError, *UNZIP_ERRORS):  # an earlier change broke the container
             return _inside(content, change, random)
     return change(content)
 
@@ -59,7 +59,7 @@ def _changed(content: bytes, words: tuple[bytes, ...], random: Random) -> bytes:
 
 
 def _inside(content: bytes, change: Change, random: Random) -> bytes:
-    """Change what a gzip file, a zip archive or a PNG wraps."""
+    """Change the content of a gzip file, a zip archive or a PNG."""
     if content[:2] == b"\x1f\x8b":
         return gzip.compress(change(gzip.decompress(content)), 1)
     if content[:2] == b"PK":
@@ -75,7 +75,7 @@ def _inside_zip(content: bytes, change: Change, random: Random) -> bytes:
     chosen = random.randrange(len(files)) if files else 0
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w") as archive, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a name that is there twice, which is meant
+        warnings.simplefilter("ignore")  # about a duplicate name, which is intended
         for number, (info, data) in enumerate(files):
             name, changed = info.filename, data
             if number == chosen and random.random() < 0.2:

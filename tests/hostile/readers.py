@@ -1,7 +1,7 @@
-"""The readers of what comes from outside, and valid files for each to start from.
+"""The readers of external files, and valid files for each to start from.
 
-A reader takes one file's content, writes it into a folder under the name that it is looked for, and
-reads it as the pipeline does.
+A reader takes the content of one file, writes it to a folder under the expected name, and reads it
+as the pipeline does.
 """
 
 import gzip
@@ -16,25 +16,25 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.datasets.csv import read_csv
-from pipeline.datasets.idx import read_idx_images, read_idx_labels
+from pipeline.base.errors import PipelineError
+from pipeline.base.params import VariantSettings
+from pipeline.base.params_file import read_params
 from pipeline.datasets.images import LabelledImages
-from pipeline.datasets.pictures import read_picture
-from pipeline.datasets.raw import read_raw
-from pipeline.datasets.sources import fetch
-from pipeline.datasets.splitting import Normalization
-from pipeline.errors import PipelineError
+from pipeline.datasets.normalization import Normalization
+from pipeline.datasets.picture import read_picture
 from pipeline.nn.model_file import Model, load_model, save_model
 from pipeline.nn.training import make_network
-from pipeline.params import VariantSettings, read_params
-from tests.datasets.layouts import csv_bytes, csv_rows, gzipped, idx_files
+from pipeline.raw.idx import read_idx_labels
+from pipeline.raw.sources import fetch
+from tests.layouts import csv_bytes, csv_rows, gzipped, idx_files
+from tests.whole import read_csv, read_idx_images, read_raw
 
 
 @dataclass(frozen=True)
 class Reader:
-    """One reader: what it does with a content, valid contents, and words that mean much to it.
+    """A reader, with valid contents to start from and words that are significant to it.
 
-    memory: bytes that it may take for a small file; for a large one, ten times its size.
+    memory: limit in bytes for a small file; for a large one it is ten times the file's size.
     """
 
     read: Callable[[bytes, Path], object]
@@ -88,7 +88,7 @@ def _table_seeds() -> list[bytes]:
 
 
 def _read_zip(content: bytes, folder: Path) -> None:
-    """Take the training set out of an archive, as `download` does."""
+    """Extract the training set from an archive, as `download` does."""
     (folder / "archive.zip").write_bytes(content)
     (folder / "raw").mkdir()
     fetch((str(folder / "archive.zip"),), folder / "raw", checksums={}, report=lambda _: None)
@@ -107,7 +107,7 @@ def _zip_seeds() -> list[bytes]:
 
 
 def zipped(files: dict[str, bytes], method: int) -> bytes:
-    """Give a zip archive of files by their names."""
+    """Return a zip archive of files by name."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", method) as archive:
         for name, data in files.items():

@@ -1,7 +1,7 @@
 """CuPy's interface over NumPy, with CuPy's strictness, for machines without a GPU.
 
-Its arrays refuse to mix with NumPy's, as CuPy's do, and count how often a value is read back.
-NumPy's functions reach it by the protocols of NEP 13 and NEP 18, and only those that are needed.
+Like CuPy's, its arrays cannot be mixed with NumPy's. They count how often a value is read back.
+Only the NumPy functions that are needed dispatch to it, by the protocols of NEP 13 and NEP 18.
 """
 
 import sys
@@ -15,7 +15,7 @@ class CudaError(RuntimeError):
 
 
 class ndarray(np.ndarray):  # noqa: N801
-    """An array that only mixes with its own kind and with numbers."""
+    """An array that can be combined only with its own type and with scalars."""
 
     reads = 0
 
@@ -89,7 +89,7 @@ def _device(x):
 
 
 def cupy_stand_in(monkeypatch, count=1, error=None, free=2**33):
-    """Put NumPy in CuPy's place, with a GPU that is there, absent or broken."""
+    """Replace CuPy by NumPy, with a GPU that works, is absent or is broken."""
 
     def device_count():
         if error:

@@ -1,9 +1,9 @@
-"""Digests of what each variant's training comes to, the same on every machine.
+"""Digests of the results of training each variant, the same on every machine.
 
     python -m tests.nn.digests DIGITS.npz THREADS [VARIANT ...]
 
-prints them as JSON, for a process whose code is compiled for another processor, or on another
-machine. DIGITS.npz has `images` (n, 784) uint8 and `labels`: the last 200 validate.
+prints them as JSON, for a process with code compiled for another CPU, or for another machine.
+DIGITS.npz has `images` (n, 784) uint8 and `labels` (n,); the last 200 are for validation.
 """
 
 import hashlib
@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.base.params_file import read_params
 from pipeline.nn.devices import CPU
 from pipeline.nn.streaming import HeldImages
 from pipeline.nn.training import Training, make_network
-from pipeline.params import read_params
 
 EPOCHS = 2
 SETTINGS = Path(__file__).parents[2] / "params.yaml"
@@ -33,7 +33,7 @@ def digest(variant, images, labels, threads):
         for part in (slice(None, -200), slice(-200, None))
     )
     run = Training(engine, settings, HeldImages(training), validation, rng)
-    reports = [repr(vars(report)) for report in run.run()]
+    reports = [repr(vars(report)) for report in run.epochs()]
     arrays = [*network.parameters.values(), engine.probabilities(validation)]
     content = b"".join(array.tobytes() for array in arrays) + "".join(reports).encode()
     return hashlib.sha256(content).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Central differences in float64, which every backward pass is held against."""
+"""Central differences in float64, to check every backward pass."""
 
 from collections.abc import Callable
 
@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 def central_difference(
     function: Callable[[], float], x: NDArray[np.float64], step: float = 1e-6
 ) -> NDArray[np.float64]:
-    """Give the gradient of `function()` in `x`, which is changed in place and put back."""
+    """Return the gradient of `function()` in `x`, which is changed in place and restored."""
     gradient = np.empty_like(x)
     for index in np.ndindex(x.shape):
-        kept = x[index]
-        x[index] = kept + step
+        value = x[index]
+        x[index] = value + step
         above = function()
-        x[index] = kept - step
+        x[index] = value - step
         below = function()
-        x[index] = kept
+        x[index] = value
         gradient[index] = (above - below) / (2 * step)
     return gradient

@@ -1,4 +1,4 @@
-"""The same bytes on every processor: digests that any machine's training must come to."""
+"""Training gives the same bytes on every CPU: digests that any machine must reproduce."""
 
 import json
 import os
@@ -27,18 +27,18 @@ AVX512 = f"{AVX2},+avx512f,+avx512bw,+avx512cd,+avx512dq,+avx512vl"
 
 @pytest.fixture(scope="module")
 def few(digits):
-    """1,200 digits to train on and 200 to validate on."""
+    """1,200 digits for training and 200 for validation."""
     rows = np.random.default_rng(0).permutation(5000)[:1400]
     return digits.images[rows].reshape(-1, 784), digits.labels[rows]
 
 
 @pytest.mark.parametrize("variant", DIGESTS)
-def test_training_comes_to_the_same_bytes_on_every_machine_and_number_of_threads(variant, few):
+def test_training_gives_the_same_bytes_on_every_machine_and_number_of_threads(variant, few):
     assert {digest(variant, *few, threads) for threads in (1, 2, 3, 8)} == {DIGESTS[variant]}
 
 
 def has(features):
-    """Whether this processor has what code for another one uses."""
+    """Whether this CPU has the features that code for another CPU needs."""
     try:
         own = set(Path("/proc/cpuinfo").read_text().split())
     except OSError:
@@ -52,9 +52,9 @@ def has(features):
     ("name", "features"),
     [("haswell", AVX2), ("skylake-avx512", AVX512), ("znver4", AVX512), ("nehalem", SSE)],
 )
-def test_code_made_for_another_processor_gives_the_same_bytes(name, features, few, tmp_path):
+def test_code_compiled_for_another_cpu_gives_the_same_bytes(name, features, few, tmp_path):
     if not has(features):
-        pytest.skip(f"this processor cannot run code for {name}")
+        pytest.skip(f"this CPU cannot run code for {name}")
     np.savez(tmp_path / "digits.npz", images=few[0], labels=few[1])
     environment = {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}
     answer = subprocess.run(

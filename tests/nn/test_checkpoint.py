@@ -1,4 +1,4 @@
-"""A run that is killed goes on from its checkpoint and ends with the bytes of one that was not."""
+"""A killed run resumes from its checkpoint and gives the same bytes as an uninterrupted one."""
 
 import json
 import shutil
@@ -10,11 +10,11 @@ import zipfile
 import numpy as np
 import pytest
 
+from pipeline.base.params import VariantSettings
 from pipeline.nn.checkpoint import Checkpoint, read_state, run_digest, write_state
 from pipeline.nn.devices import CPU, find_device
 from pipeline.nn.streaming import HeldImages
 from pipeline.nn.training import Training, make_network
-from pipeline.params import VariantSettings
 from tests.conftest import ROOT
 from tests.nn.cupy_stand_in import cupy_stand_in
 from tests.splits import write_splits
@@ -44,7 +44,7 @@ def inputs(few_digits):
 
 @pytest.fixture
 def start(inputs):
-    """Start runs of training, each with a network of its own."""
+    """A function that starts a training run with a new network."""
 
     def begin(settings, device=CPU):
         network, rng = make_network(settings, 10, 0)
@@ -62,11 +62,11 @@ def warnings():
 
 @pytest.fixture
 def checkpoint(tmp_path, warnings):
-    return Checkpoint(VARIANT, "0" * 64, warnings.append, tmp_path / ".checkpoints")
+    return Checkpoint(VARIANT, "0" * 64, warnings.append, tmp_path / ".checkpoints", every=0)
 
 
 def finished(training):
-    for _ in training.run():
+    for _ in training.epochs():
         pass
     state = training.state()
     arrays = (state.parameters | state.optimizer).items()
@@ -74,15 +74,14 @@ def finished(training):
 
 
 def interrupted(training, checkpoint, epochs):
-    """Keep a checkpoint of each epoch, and stop after some."""
-    reports = checkpoint.kept(training, every=0)
-    for _ in range(epochs):
-        next(reports)
+    """Train for some epochs, saving a checkpoint after each."""
+    for _ in zip(range(epochs), training.epochs(), strict=False):
+        checkpoint.save(training)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("epochs", [1, 4])
-def test_a_run_that_goes_on_ends_as_one_that_was_not_interrupted(kind, epochs, start, checkpoint):
+def test_a_resumed_run_ends_like_an_uninterrupted_one(kind, epochs, start, checkpoint):
     settings = settings_of(**KINDS[kind])
     whole = finished(start(settings))
     interrupted(start(settings), checkpoint, epochs)
@@ -93,7 +92,7 @@ def test_a_run_that_goes_on_ends_as_one_that_was_not_interrupted(kind, epochs, s
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_run_on_a_gpu_goes_on_too(kind, start, checkpoint, monkeypatch):
+def test_a_run_on_a_gpu_can_be_resumed_too(kind, start, checkpoint, monkeypatch):
     cupy_stand_in(monkeypatch)
     settings, gpu = settings_of(**KINDS[kind]), find_device("gpu")
     whole = finished(start(settings, gpu))
@@ -104,7 +103,7 @@ def test_a_run_on_a_gpu_goes_on_too(kind, start, checkpoint, monkeypatch):
     assert finished(second) == whole
 
 
-def test_a_run_may_be_interrupted_again_and_again(start, checkpoint):
+def test_a_run_can_be_interrupted_repeatedly(start, checkpoint):
     settings = settings_of(momentum=0.9)
     for epoch in range(settings.epochs):
         training = start(settings)
@@ -116,13 +115,15 @@ def test_a_run_may_be_interrupted_again_and_again(start, checkpoint):
     assert finished(last) == finished(start(settings))
 
 
-def test_a_checkpoint_is_kept_only_so_often_and_none_without_need(start, checkpoint):
+def test_no_checkpoint_is_saved_before_the_interval_has_passed(start, tmp_path, warnings):
     training = start(settings_of())
-    assert len(list(checkpoint.kept(training, every=3600))) == 6
-    assert not checkpoint.folder.exists()
+    checkpoint = Checkpoint(VARIANT, "0" * 64, warnings.append, tmp_path / "x", every=3600)
+    for _ in training.epochs():
+        checkpoint.save(training)
+    assert not (tmp_path / "x").exists()
 
 
-def test_without_a_checkpoint_a_run_starts_from_nothing_and_says_nothing(
+def test_without_a_checkpoint_a_run_starts_from_the_beginning_without_a_warning(
     start, checkpoint, warnings
 ):
     training = start(settings_of())
@@ -131,18 +132,21 @@ def test_without_a_checkpoint_a_run_starts_from_nothing_and_says_nothing(
     assert warnings == []
 
 
-def test_what_cannot_be_kept_is_told_once_and_training_goes_on(start, checkpoint, warnings):
-    checkpoint.folder.write_text("a file where the folder should be")
+def test_a_checkpoint_that_cannot_be_saved_warns_once_and_training_continues(
+    start, checkpoint, warnings
+):
+    checkpoint.path.parent.parent.write_text("a file where the folder should be")
     training = start(settings_of())
-    reports = list(checkpoint.kept(training, every=0))
-    assert len(reports) == 6
+    for _ in training.epochs():
+        checkpoint.save(training)
+    assert len(training.reports) == 6
     assert len(warnings) == 1
-    assert warnings[0].startswith("an interrupted run will start from nothing: ")
+    assert warnings[0].startswith("an interrupted run will start from the beginning: ")
     assert "cannot be written" in warnings[0]
 
 
 def rewrite(path, change):
-    """Write a checkpoint anew with entries changed, so that zip's checksums are right again."""
+    """Rewrite a checkpoint with changed entries and valid zip checksums."""
     with zipfile.ZipFile(path) as archive:
         entries = {name: archive.read(name) for name in archive.namelist()}
     change(entries)
@@ -169,7 +173,7 @@ WEIGHT, BIAS = "parameters/layer1.weight.npy", "parameters/layer1.bias.npy"
 
 
 def replaced(name, other):
-    """Put another entry in the place of one."""
+    """Replace one entry by a copy of another."""
     return lambda path: rewrite(path, lambda entries: entries.update({name: entries[other]}))
 
 
@@ -199,7 +203,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_checkpoint_is_left_aside_with_one_line(damage, start, checkpoint, warnings):
+def test_a_damaged_checkpoint_is_ignored_with_one_warning(damage, start, checkpoint, warnings):
     settings = settings_of(optimizer="adam", lr=0.01)
     interrupted(start(settings), checkpoint, 3)
     DAMAGES[damage](checkpoint.path)
@@ -207,7 +211,7 @@ def test_a_damaged_checkpoint_is_left_aside_with_one_line(damage, start, checkpo
     checkpoint.resume(training)
     assert training.reports == []
     assert len(warnings) == 1
-    assert warnings[0].startswith(f"{checkpoint.path} is damaged and left aside")
+    assert warnings[0].startswith(f"{checkpoint.path} is damaged and ignored")
     assert finished(training) == finished(start(settings))
 
 
@@ -224,7 +228,7 @@ GPU_DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", GPU_DAMAGES)
-def test_a_damaged_checkpoint_is_left_aside_on_a_gpu_too(
+def test_a_damaged_checkpoint_is_ignored_on_a_gpu_too(
     damage, start, checkpoint, warnings, monkeypatch
 ):
     cupy_stand_in(monkeypatch)
@@ -238,7 +242,7 @@ def test_a_damaged_checkpoint_is_left_aside_on_a_gpu_too(
     assert finished(training) == finished(start(settings, gpu))
 
 
-def test_reports_and_numbers_that_are_not_finite_come_back_as_they_were(start, tmp_path):
+def test_reports_and_non_finite_numbers_are_restored_exactly(start, tmp_path):
     training = start(settings_of(epochs=2))
     finished(training)
     state = training.state()
@@ -254,11 +258,12 @@ def test_reports_and_numbers_that_are_not_finite_come_back_as_they_were(start, t
             np.testing.assert_array_equal(read[name], array)
 
 
-def test_a_finished_run_leaves_no_checkpoint_of_its_variant_and_those_of_others(
+def test_remove_deletes_all_checkpoints_of_the_variant_but_not_of_others(
     start, checkpoint, warnings
 ):
-    others = Checkpoint("another", "1" * 64, warnings.append, checkpoint.folder)
-    stale = Checkpoint(VARIANT, "2" * 64, warnings.append, checkpoint.folder)
+    folder = checkpoint.path.parent.parent
+    others = Checkpoint("another", "1" * 64, warnings.append, folder, every=0)
+    stale = Checkpoint(VARIANT, "2" * 64, warnings.append, folder, every=0)
     for one in (checkpoint, others, stale):
         interrupted(start(settings_of()), one, 1)
     checkpoint.remove()
@@ -266,11 +271,11 @@ def test_a_finished_run_leaves_no_checkpoint_of_its_variant_and_those_of_others(
     assert not stale.path.exists()
     assert others.path.exists()
     others.remove()
-    assert not checkpoint.folder.exists()
+    assert not checkpoint.path.parent.parent.exists()
     others.remove()
 
 
-def test_a_digest_changes_with_whatever_determines_a_run(tmp_path, monkeypatch):
+def test_the_digest_changes_with_everything_that_determines_a_run(tmp_path, monkeypatch):
     data = (tmp_path / "train.parquet", tmp_path / "validation.parquet")
     for path in data:
         path.write_text("data")
@@ -289,7 +294,7 @@ def test_a_digest_changes_with_whatever_determines_a_run(tmp_path, monkeypatch):
     assert run_digest(*same) == digests[0]
 
 
-def test_a_digest_changes_with_the_code(tmp_path, monkeypatch):
+def test_the_digest_changes_with_the_code(tmp_path, monkeypatch):
     from pipeline.nn import checkpoint as module
 
     before = run_digest(settings_of(), {}, "cpu", ())
@@ -303,14 +308,15 @@ def test_a_digest_changes_with_the_code(tmp_path, monkeypatch):
 
 
 OFTEN = (
-    "from pipeline.nn.checkpoint import Checkpoint; Checkpoint.kept.__defaults__ = (0.0,); "
+    "from pipeline.nn.checkpoint import FOLDER, Checkpoint; "
+    "Checkpoint.__init__.__defaults__ = (FOLDER, 0.0); "
     "from stages.train import main; main()"
 )
 
 
 @pytest.fixture
 def prepared(project, few_digits):
-    """A project whose next stage is train, with one variant that takes some seconds."""
+    """A project ready for the train stage, with a variant that trains for some seconds."""
     rows = np.arange(len(few_digits))
     write_splits(project / "data/splits", few_digits, {"train": rows, "validation": rows})
     return project
@@ -324,7 +330,7 @@ def train_stage(project, *python):
 
 
 def kill_after(project, epoch):
-    """Start the stage with a checkpoint each epoch; kill it when it has passed some."""
+    """Start the stage with a checkpoint every epoch, and kill it after epoch number `epoch`."""
     process = subprocess.Popen(
         [sys.executable, "-c", OFTEN, "full_batch"],
         cwd=project, stdout=subprocess.PIPE, text=True,
@@ -345,7 +351,7 @@ def outputs(project):
     }
 
 
-def test_a_killed_stage_goes_on_and_leaves_the_same_files_and_no_others(prepared):
+def test_a_killed_stage_resumes_and_writes_exactly_the_same_files(prepared):
     whole = train_stage(prepared, "-m", "stages.train")
     assert whole.returncode == 0, whole.stderr
     expected = outputs(prepared)
@@ -355,20 +361,20 @@ def test_a_killed_stage_goes_on_and_leaves_the_same_files_and_no_others(prepared
     assert (prepared / ".checkpoints/full_batch").is_dir()
     again = train_stage(prepared, "-m", "stages.train")
     assert again.returncode == 0, again.stderr
-    assert "full_batch: goes on after epoch" in again.stdout
+    assert "full_batch: continues after epoch" in again.stdout
     assert "epoch 200/200" in again.stdout
     assert outputs(prepared) == expected
     assert len(expected) == 3
     assert not (prepared / ".checkpoints").exists()
 
 
-def test_a_changed_setting_does_not_pick_up_a_checkpoint_and_a_failed_run_leaves_none(prepared):
+def test_changed_settings_ignore_a_checkpoint_and_a_failed_run_leaves_none(prepared):
     kill_after(prepared, 10)
     params = (prepared / "params.yaml").read_text()
-    (prepared / "params.yaml").write_text(params.replace("lr: null", "lr: 1.0e+30", 1))
+    (prepared / "params.yaml").write_text(params.replace("lr:  ", "lr: 1.0e+30  ", 1))
     diverged = train_stage(prepared, "-m", "stages.train")
     assert diverged.returncode == 1
-    assert "goes on" not in diverged.stdout
+    assert "continues" not in diverged.stdout
     assert diverged.stderr.startswith("Error: full_batch: the")
     assert diverged.stderr.count("\n") == 1
     assert not (prepared / ".checkpoints").exists()

@@ -1,4 +1,4 @@
-"""Where compiled code is kept, and who may find it there."""
+"""Where compiled code is stored, and when it is reused."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 
 @pytest.fixture(scope="module")
 def made():
-    """What compiling gives, from the file that the other tests use."""
+    """The compiled code, from the cache file that all tests share."""
     code.functions()
     (path,) = [file for file in code._folder().glob("*.json") if code._key() in file.name]
     return code._read(path)
@@ -21,7 +21,7 @@ def made():
 
 @pytest.fixture
 def compile_here(tmp_path, monkeypatch, made):
-    """A function that finds the code below tmp_path or makes it, and says which it did."""
+    """A function that finds or makes the code below tmp_path and returns which it did."""
     monkeypatch.setattr(code, "user_cache_path", lambda name: tmp_path / "cache" / name)
     compiled = []
     monkeypatch.setattr(code, "_make", lambda: compiled.append(1) or made)
@@ -38,13 +38,13 @@ def files(folder):
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def test_code_is_made_once_and_found_afterwards(compile_here, tmp_path, capfd):
+def test_code_is_compiled_once_and_then_read_from_the_cache(compile_here, tmp_path, capfd):
     assert [compile_here() for _ in range(3)] == ["made", "found", "found"]
     assert len(files(tmp_path)) == 1
     assert capfd.readouterr().err == ""
 
 
-def test_another_processor_or_other_sources_have_code_of_their_own(
+def test_each_cpu_and_each_version_of_the_sources_has_its_own_code(
     compile_here, monkeypatch, tmp_path
 ):
     compile_here()
@@ -56,46 +56,46 @@ def test_another_processor_or_other_sources_have_code_of_their_own(
 
 
 @pytest.mark.parametrize("place", [0, 10, 63, 64, 1000, -1])
-def test_one_damaged_byte_is_noticed_and_the_code_made_anew(compile_here, tmp_path, place, capfd):
+def test_one_damaged_byte_is_detected_and_the_code_compiled_again(
+    compile_here, tmp_path, place, capfd
+):
     compile_here()
     (path,) = files(tmp_path)
     content = bytearray(path.read_bytes())
     content[place] ^= 1
     path.write_bytes(content)
     assert compile_here() == "made"
-    assert capfd.readouterr().err == f"Warning: {path} is damaged and made anew\n"
+    assert capfd.readouterr().err == f"Warning: {path} is damaged; its code is compiled again\n"
     assert compile_here() == "found"
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o770, 0o720])
-def test_code_is_not_kept_where_others_could_write_it(compile_here, tmp_path, mode, capfd):
+def test_code_is_not_saved_where_other_users_can_write(compile_here, tmp_path, mode, capfd):
     compile_here()
     (path,) = files(tmp_path)
     path.parent.chmod(mode)
     assert compile_here() == "made"
     (line,) = capfd.readouterr().err.splitlines()
-    assert f"others could write {path.parent}" in line
+    assert f"other users can write to {path.parent}" in line
 
 
-def test_code_is_not_kept_below_a_folder_in_which_others_could_put_another(
-    compile_here, tmp_path, capfd
-):
+def test_code_is_not_saved_below_a_folder_that_other_users_can_write(compile_here, tmp_path, capfd):
     compile_here()
     (tmp_path / "cache").chmod(0o777)
     assert compile_here() == "made"
-    assert f"others could write {tmp_path / 'cache'}" in capfd.readouterr().err
+    assert f"other users can write to {tmp_path / 'cache'}" in capfd.readouterr().err
 
 
-def test_where_code_cannot_be_kept_it_is_made_in_memory_with_one_line(
+def test_code_that_cannot_be_saved_is_compiled_in_memory_with_one_warning(
     compile_here, tmp_path, capfd
 ):
     (tmp_path / "cache").write_text("a file")
     assert compile_here() == "made"
     (line,) = capfd.readouterr().err.splitlines()
-    assert line.startswith("Warning: compiled code is not kept in")
+    assert line.startswith("Warning: compiled code is not saved in")
 
 
-def test_a_user_without_a_home_gets_it_made_in_memory(compile_here, monkeypatch, capfd):
+def test_without_a_home_folder_code_is_compiled_in_memory(compile_here, monkeypatch, capfd):
     def no_home(name):  # noqa: ARG001
         raise RuntimeError("Could not determine home directory.")
 
@@ -110,7 +110,7 @@ import json, sys, time
 from pipeline.nn.compiled import code
 
 def make():
-    time.sleep(0.5)  # as compiling would, so that all are at it
+    time.sleep(0.5)  # as long as compiling takes, so that all processes overlap
     return json.load(open(sys.argv[1]))
 
 code._make = make
@@ -118,7 +118,7 @@ print(len(code.functions()))
 """
 
 
-def test_several_processes_may_make_it_at_once(tmp_path, made):
+def test_several_processes_can_compile_at_once(tmp_path, made):
     (tmp_path / "made.json").write_text(json.dumps(made))
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     processes = [
@@ -137,7 +137,7 @@ import sys
 import numpy as np
 from pipeline.nn.devices import CPU
 from pipeline.nn.training import make_network
-from pipeline.params import VariantSettings
+from pipeline.base.params import VariantSettings
 
 network, _ = make_network(VariantSettings(hidden=[8], lr=1.0, batch_size=1, epochs=1), 10, 0)
 engine = CPU.engine(network)
@@ -159,7 +159,7 @@ from threading import Thread
 import numpy as np
 from pipeline.nn.devices import CPU
 from pipeline.nn.training import make_network
-from pipeline.params import VariantSettings
+from pipeline.base.params import VariantSettings
 
 settings = VariantSettings(hidden=[8], lr=0.1, batch_size=32, epochs=1)
 inputs, labels = np.zeros((640, 784), np.float32), np.zeros(640, np.uint8)
@@ -180,7 +180,7 @@ print("done")
 """
 
 
-def test_trainings_may_go_on_side_by_side_in_one_process():
+def test_several_threads_of_a_process_can_train_at_once():
     code.functions()
     answer = subprocess.run(
         [sys.executable, "-c", MANY],
@@ -194,7 +194,7 @@ def test_trainings_may_go_on_side_by_side_in_one_process():
 
 
 @pytest.mark.parametrize("stage", ["download", "convert", "split", "compare", "report"])
-def test_a_stage_that_computes_no_network_loads_no_compiled_code(stage):
+def test_a_stage_without_a_network_loads_no_compiled_code(stage):
     show = f"import sys, stages.{stage}; print([m for m in sys.modules if m.startswith('llvm')])"
     answer = subprocess.run(
         [sys.executable, "-c", show], cwd=ROOT, capture_output=True, text=True, check=True

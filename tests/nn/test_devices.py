@@ -3,11 +3,11 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline import machine
-from pipeline.errors import DeviceError
+from pipeline.base import machine
+from pipeline.base.errors import DeviceError
+from pipeline.base.params import VariantSettings
 from pipeline.nn.devices import CPU, find_device
 from pipeline.nn.training import make_network
-from pipeline.params import VariantSettings
 from tests.nn.cupy_stand_in import cupy_stand_in
 from tests.training import held, trained
 
@@ -21,7 +21,7 @@ def few(few_digits):
     return (few_digits.images.reshape(-1, 784) / 255).astype(np.float32), few_digits.labels
 
 
-def test_the_cpu_is_the_one_and_needs_no_cupy(monkeypatch):
+def test_the_cpu_needs_no_cupy(monkeypatch):
     no_cupy(monkeypatch)
     assert find_device("cpu") is CPU
     assert CPU.is_cpu
@@ -114,7 +114,7 @@ def test_both_devices_give_the_same_probabilities_for_one_network(changes, monke
         ("sigmoid", "mean_squared_error"),
     ],
 )
-def test_weights_that_are_no_numbers_are_seen_in_the_cost_and_every_probability(
+def test_nan_weights_give_a_nan_cost_and_nan_probabilities(
     activation, output, loss, monkeypatch, few
 ):
     cupy_stand_in(monkeypatch)
@@ -130,7 +130,7 @@ def test_weights_that_are_no_numbers_are_seen_in_the_cost_and_every_probability(
         assert np.isnan(engine.probabilities(images)).all()
 
 
-def test_an_engine_that_was_not_told_how_does_not_train(monkeypatch, few):
+def test_an_engine_without_settings_does_not_train(monkeypatch, few):
     cupy_stand_in(monkeypatch)
     settings = VariantSettings(hidden=[12], lr=0.1, batch_size=8, epochs=1)
     for device in (CPU, find_device("gpu")):
@@ -139,7 +139,7 @@ def test_an_engine_that_was_not_told_how_does_not_train(monkeypatch, few):
             engine.train(held(engine, few), None)
 
 
-def test_a_gpu_is_read_only_when_an_epoch_ends(monkeypatch, few):
+def test_a_gpu_is_read_only_at_the_end_of_an_epoch(monkeypatch, few):
     cupy = cupy_stand_in(monkeypatch)
     reads = {}
     for size in (10, 50):
@@ -151,7 +151,7 @@ def test_a_gpu_is_read_only_when_an_epoch_ends(monkeypatch, few):
     assert reads[10] == reads[50] == 2 * (2 * 2 + 4 + 2 * 2)
 
 
-def test_a_batch_that_does_not_fit_on_a_gpu_says_which_would(monkeypatch, few):
+def test_a_batch_too_large_for_the_gpu_names_a_size_that_fits(monkeypatch, few):
     cupy_stand_in(monkeypatch, free=20_000)
     settings = VariantSettings(hidden=[12], lr=0.1, batch_size="all", epochs=1)
     with pytest.raises(
@@ -160,7 +160,7 @@ def test_a_batch_that_does_not_fit_on_a_gpu_says_which_would(monkeypatch, few):
         trained(settings, few, few, device=find_device("gpu"))
 
 
-def test_images_that_a_gpu_has_no_room_for_are_one_line(monkeypatch, few):
+def test_images_too_large_for_the_gpu_are_a_one_line_error(monkeypatch, few):
     cupy = cupy_stand_in(monkeypatch)
     settings = VariantSettings(hidden=[12], lr=0.1, batch_size=32, epochs=1)
     engine = find_device("gpu").engine(make_network(settings, 10, 0)[0], settings)
@@ -173,7 +173,7 @@ def test_images_that_a_gpu_has_no_room_for_are_one_line(monkeypatch, few):
         held(engine, few)
 
 
-def test_the_cores_are_those_this_process_may_use(monkeypatch):
+def test_only_the_cores_available_to_this_process_count(monkeypatch):
     monkeypatch.setattr(machine.os, "sched_getaffinity", lambda pid: {0, 2, 5}, raising=False)
     assert machine.available_cores() == 3
     settings = VariantSettings(hidden=[12], lr=0.1, batch_size=32, epochs=1)

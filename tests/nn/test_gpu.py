@@ -1,12 +1,12 @@
-"""Training on a real GPU against the CPU. Skipped, with the reason, where there is none."""
+"""Training on a real GPU agrees with the CPU. Skipped, with the reason, if there is none."""
 
 import numpy as np
 import pytest
 
-from pipeline.errors import DeviceError
+from pipeline.base.errors import DeviceError
+from pipeline.base.params_file import read_params
 from pipeline.nn.devices import CPU, find_device
 from pipeline.nn.training import Score
-from pipeline.params import read_params
 from tests.conftest import ROOT
 from tests.training import held, trained
 

@@ -18,13 +18,13 @@ def test_weights_have_mean_zero_and_the_variance_of_their_formula(name):
 
 
 @pytest.mark.parametrize("name", INITIALIZERS)
-def test_a_generator_of_the_same_seed_gives_the_same_weights(name):
+def test_the_same_seed_gives_the_same_weights(name):
     first, second = (INITIALIZERS[name](np.random.default_rng(7), 4, 3) for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 100_000])
-def test_standard_normal_gives_so_many_numbers_of_that_distribution(count):
+def test_standard_normal_returns_the_requested_number_of_normal_numbers(count):
     drawn = standard_normal(np.random.default_rng(0), count)
     assert drawn.shape == (count,)
     assert kstest(drawn, "norm").pvalue > 0.01

@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.datasets.splitting import Normalization
-from pipeline.errors import ModelError
+from pipeline.base.errors import ModelError
+from pipeline.base.params import VariantSettings
+from pipeline.datasets.normalization import Normalization
 from pipeline.nn.devices import CPU
 from pipeline.nn.inspection import inspect
 from pipeline.nn.model_file import Model
 from pipeline.nn.network import Network
 from pipeline.nn.training import make_network
-from pipeline.params import VariantSettings
 from tests.nn.gradient_check import central_difference
 
 SETTINGS = {
@@ -39,7 +39,7 @@ def image(few_digits):
     return (few_digits.images[3].reshape(-1) / 255).astype(np.float32)
 
 
-def test_gradients_equal_a_central_difference_in_float64_on_the_same_image(model, image):
+def test_gradients_equal_central_differences_in_float64_on_the_same_image(model, image):
     seen = inspect(model, image, 2)
     double = Network(
         model.network.architecture,
@@ -57,18 +57,18 @@ def test_gradients_equal_a_central_difference_in_float64_on_the_same_image(model
             numeric = central_difference(cost, parameter)
             scale = max(1e-6, np.abs(numeric).max())
             np.testing.assert_allclose(shown / scale, numeric / scale, atol=1e-5)
-        # The bias is added to the pre-activation, so their gradients are one.
+        # The bias is added to the pre-activation, so their gradients are equal.
         np.testing.assert_array_equal(layer.delta, layer.bias_gradient)
 
 
-def test_the_step_is_the_optimisers_along_the_gradient_shown(model, image):
+def test_the_step_shown_is_the_optimisers_step_for_the_gradient_shown(model, image):
     for layer in inspect(model, image, 1).layers:
         step = 0.5 * layer.weight_gradient
         np.testing.assert_array_equal(layer.weight_after, layer.weight - step)
         np.testing.assert_array_equal(layer.bias_after, layer.bias - 0.5 * layer.bias_gradient)
 
 
-def test_training_on_the_image_alone_gives_what_is_shown_in_its_own_precision(model, image):
+def test_training_on_the_image_alone_gives_what_is_shown_within_float32_precision(model, image):
     seen = inspect(model, image, 3)
     engine = CPU.engine(model.network, VariantSettings(**model.training["settings"]))
     images = engine.hold([(image[np.newaxis], np.array([3]))], 1)
@@ -80,7 +80,7 @@ def test_training_on_the_image_alone_gives_what_is_shown_in_its_own_precision(mo
         np.testing.assert_allclose(ours.bias, layer.bias_after, rtol=1e-4, atol=1e-6)
 
 
-def test_values_go_from_layer_to_layer_and_end_in_the_probabilities(model, image):
+def test_values_pass_from_layer_to_layer_and_end_in_the_probabilities(model, image):
     seen = inspect(model, image, 0)
     x = image
     for layer in seen.layers:
@@ -92,12 +92,12 @@ def test_values_go_from_layer_to_layer_and_end_in_the_probabilities(model, image
     assert seen.predicted == seen.probabilities.argmax()
 
 
-def test_a_model_that_does_not_say_what_trained_it_is_refused_in_one_line(model, image):
-    with pytest.raises(ModelError, match="model m does not say what trained it"):
+def test_a_model_without_training_settings_is_a_one_line_error(model, image):
+    with pytest.raises(ModelError, match="model m does not contain its training settings"):
         inspect(replace(model, training={}), image, 0)
 
 
-def test_looking_changes_nothing(model, image):
+def test_inspection_changes_nothing(model, image):
     before = {name: p.copy() for name, p in model.network.parameters.items()}
     inspect(model, image, 0)
     for name, parameter in model.network.parameters.items():

@@ -69,14 +69,14 @@ def test_the_gradient_of_cross_entropy_sums_to_zero_over_the_classes(z, y):
 
 
 @given(outputs, targets)
-def test_a_batch_costs_what_its_images_cost_alone(z, y):
+def test_the_costs_of_a_batch_are_those_of_its_images_alone(z, y):
     for loss in LOSSES.values():
         alone = np.concatenate([loss(z[i : i + 1], y[i : i + 1])[0] for i in range(len(y))])
         np.testing.assert_allclose(loss(z, y)[0], alone)
 
 
 @given(targets)
-def test_mean_squared_error_is_zero_for_one_hot_outputs_alone(y):
+def test_mean_squared_error_is_zero_only_for_one_hot_outputs(y):
     costs, gradient = mean_squared_error(y, y)
     assert (costs == 0).all()
     assert (gradient == 0).all()

@@ -6,11 +6,11 @@ import zipfile
 import numpy as np
 import pytest
 
-from pipeline.datasets.splitting import Normalization
-from pipeline.errors import ModelError
+from pipeline.base.errors import ModelError
+from pipeline.base.params import VariantSettings
+from pipeline.datasets.normalization import Normalization
 from pipeline.nn.model_file import Model, load_model, save_model
 from pipeline.nn.training import make_network
-from pipeline.params import VariantSettings
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def array_bytes(array, **options):
     return content.getvalue()
 
 
-def test_a_loaded_model_is_the_saved_one(model, path):
+def test_a_loaded_model_equals_the_saved_one(model, path):
     loaded = load_model(path)
     assert loaded.network.architecture == model.network.architecture
     assert loaded.normalization == model.normalization
@@ -66,7 +66,7 @@ def test_the_same_model_gives_the_same_bytes(model, path, tmp_path):
     assert (tmp_path / "again.npz").read_bytes() == path.read_bytes()
 
 
-def test_plain_numpy_and_unzip_open_it(model, path):
+def test_plain_numpy_and_unzip_can_read_a_model_file(model, path):
     with np.load(path, allow_pickle=False) as arrays:
         np.testing.assert_array_equal(
             arrays["layer1.weight"], model.network.parameters["layer1.weight"]
@@ -85,12 +85,12 @@ def test_plain_numpy_and_unzip_open_it(model, path):
         (lambda path: path.write_text("hello"), "is not a model file"),
         (lambda path: path.write_bytes(path.read_bytes()[:300]), "is not a model file"),
         (lambda path: np.savez(path, weight=np.ones(3)), "it has no model.json"),
-        (lambda path: rewrite(path, {"model.json": b"{"}), "model.json that does not fit"),
-        (lambda path: rewrite(path, {"model.json": b"[]"}), "model.json that does not fit"),
+        (lambda path: rewrite(path, {"model.json": b"{"}), "invalid model.json"),
+        (lambda path: rewrite(path, {"model.json": b"[]"}), "invalid model.json"),
         (lambda path: rewrite(path, {"model.json": described(path, format=9)}), "format 1, got 9"),
         (
             lambda path: rewrite(path, {"model.json": described(path, class_names=["a"])}),
-            "must name 3 classes, one an output, got 1",
+            "must name 3 classes, one per output, got 1",
         ),
         (
             lambda path: rewrite(
@@ -137,7 +137,7 @@ def test_plain_numpy_and_unzip_open_it(model, path):
         ),
     ],
 )
-def test_anything_else_is_refused_in_one_line_that_names_the_file(path, spoil, rule):
+def test_any_other_file_is_a_one_line_error_that_names_it(path, spoil, rule):
     spoil(path)
     with pytest.raises(ModelError, match=rule) as refused:
         load_model(path)

@@ -61,7 +61,7 @@ def test_the_input_gradient_of_a_linear_layer_equals_a_central_difference():
         np.testing.assert_allclose(gradient, numeric, rtol=1e-6, atol=1e-9)
 
 
-def test_a_first_layer_can_leave_its_input_gradient_out():
+def test_a_first_layer_can_skip_its_input_gradient():
     dx, gradients = Linear(np.ones((6, 3)), np.zeros(3)).forward(X)[1](
         np.ones((4, 3)), input_gradient=False
     )

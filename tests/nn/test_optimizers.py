@@ -1,4 +1,4 @@
-"""Optimisers and limits on gradients against steps worked out by hand."""
+"""Optimisers and gradient clipping, compared with steps worked out by hand."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from pipeline.base.params import VariantSettings
 from pipeline.nn.gradients import clip, clip_by_norm, clip_by_value
 from pipeline.nn.optimizers import SGD, Adam, make_optimizer
-from pipeline.params import VariantSettings
 
 gradients = st.fixed_dictionaries(
     {
@@ -31,7 +31,7 @@ def test_sgd_moves_against_the_gradient_by_the_learning_rate():
     assert steps(SGD(lr=0.1), 2.0, 3) == pytest.approx([0.8, 0.6, 0.4])
 
 
-def test_momentum_gathers_speed():
+def test_momentum_accumulates():
     # v: 2, 2 + 0.5 * 2 = 3, 2 + 0.5 * 3 = 3.5
     assert steps(SGD(lr=0.1, momentum=0.5), 2.0, 3) == pytest.approx([0.8, 0.5, 0.15])
 
@@ -76,7 +76,7 @@ def test_steps_change_float32_parameters_in_place(make):
     assert (weight < 1).all()
 
 
-def test_a_step_does_not_change_the_gradients_it_is_given():
+def test_a_step_does_not_change_its_gradients():
     gradient = np.ones((2, 2))
     optimizer = SGD(0.1, momentum=0.9)
     for _ in range(3):
@@ -92,7 +92,7 @@ def test_a_step_does_not_change_the_gradients_it_is_given():
     ],
     ids=["sgd", "adam"],
 )
-def test_ten_steps_end_where_those_of_pytorch_end(settings, ours):
+def test_ten_steps_equal_those_of_pytorch(settings, ours):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     rng = np.random.default_rng(0)
     start, drawn = rng.normal(size=5), rng.normal(size=(10, 5))
@@ -142,12 +142,12 @@ def settings_of(**changes):
     ],
     ids=str,
 )
-def test_gradients_are_clipped_as_the_settings_ask_by_value_first(limits, expected):
+def test_gradients_are_clipped_as_the_settings_require_by_value_first(limits, expected):
     clipped = clip({"layer1.bias": np.array([3.0, 4.0])}, settings_of(**limits))
     np.testing.assert_allclose(clipped["layer1.bias"], expected, rtol=1e-12)
 
 
-def test_settings_name_the_optimiser():
+def test_the_settings_select_the_optimiser():
     sgd = make_optimizer(settings_of(momentum=0.5, l2=0.25))
     assert (type(sgd), sgd.lr, sgd.momentum, sgd.l2) == (SGD, 0.1, 0.5, 0.25)
     adam = make_optimizer(settings_of(optimizer="adam", l2=0.25))

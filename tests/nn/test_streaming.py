@@ -1,4 +1,4 @@
-"""Training from a file: every image once an epoch, in an order that the seed gives."""
+"""Training from a file: every image once per epoch, in an order determined by the seed."""
 
 import tracemalloc
 from dataclasses import dataclass
@@ -6,15 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from pipeline.datasets import parquet
-from pipeline.datasets.splitting import Normalization
-from pipeline.datasets.tables import Description, Examples, open_examples, write_examples
-from pipeline.errors import DataError, SettingsError
+from pipeline.base.errors import DataError, SettingsError
+from pipeline.base.params import VariantSettings
+from pipeline.datasets import pixel_file
+from pipeline.datasets.examples import Description, Examples
+from pipeline.datasets.normalization import Normalization
+from pipeline.datasets.parquet import open_examples, write_examples
 from pipeline.nn import streaming
 from pipeline.nn.devices import CPU
 from pipeline.nn.streaming import HeldImages, StreamedExamples, hold, training_set
 from pipeline.nn.training import Training, make_network
-from pipeline.params import VariantSettings
 
 COUNT = 1000
 SCALE = Normalization("scale", 0.0, 1.0)
@@ -22,19 +23,20 @@ SCALE = Normalization("scale", 0.0, 1.0)
 
 @pytest.fixture(autouse=True)
 def _small_pieces(monkeypatch):
-    """Let a piece be 16 rows, so that 1,000 images are many."""
-    monkeypatch.setattr(parquet, "PIECE", 16)
+    """Set the piece size to 16 rows, so that 1,000 images are many pieces."""
+    monkeypatch.setattr(pixel_file, "PIECE", 16)
     monkeypatch.setattr(streaming, "PIECE", 16)
 
 
 def stored(path, monkeypatch, row_group=64):
-    """Give 1,000 examples in a file; each carries its own number, and its class, 0 to 9, follows
-    from it: the file is sorted by class.
+    """Write 1,000 examples to a file sorted by class, 100 per class, and open it.
+
+    The first pixel of an image is its number.
     """
     inputs = np.zeros((COUNT, 784), np.float32)
     inputs[:, 0] = np.arange(COUNT)
     labels = (np.arange(COUNT) // 100).astype(np.uint8)
-    monkeypatch.setattr(parquet, "ROW_GROUP", row_group)
+    monkeypatch.setattr(pixel_file, "ROW_GROUP", row_group)
     write_examples(
         path, Examples(inputs, labels, Description("made", tuple("0123456789"), "made"), SCALE)
     )
@@ -56,7 +58,7 @@ class Batch:
 
 
 class Keeper:
-    """An engine that holds images as they are."""
+    """An engine that stores images unchanged."""
 
     def hold(self, blocks, count):
         inputs, labels = map(np.concatenate, zip(*blocks, strict=True))
@@ -69,7 +71,7 @@ def numbers(batch):
 
 
 def cut(yielded, size):
-    """Give the batches of some that came together."""
+    """Split several batches that were yielded together."""
     inputs, labels = yielded
     return [
         Batch(inputs[start : start + size], labels[start : start + size])
@@ -84,7 +86,7 @@ def epoch(examples, buffer, size, seed=0):
 
 @pytest.mark.parametrize("row_group", [16, 50, 64, 300, 1000, 5000])
 @pytest.mark.parametrize(("buffer", "size"), [(1, 1), (40, 32), (200, 7), (999, 100), (5000, 128)])
-def test_an_epoch_gives_every_image_once_with_its_label_in_batches_of_one_size(
+def test_an_epoch_yields_every_image_once_with_its_label_in_batches_of_one_size(
     tmp_path, monkeypatch, row_group, buffer, size
 ):
     batches = epoch(stored(tmp_path / "x", monkeypatch, row_group), buffer, size)
@@ -99,14 +101,14 @@ def test_an_epoch_gives_every_image_once_with_its_label_in_batches_of_one_size(
 
 
 @pytest.mark.parametrize(("buffer", "size"), [(1, 1), (40, 32), (200, 7), (999, 100)])
-def test_batches_come_some_at_a_time_without_filling_memory(examples, buffer, size):
+def test_several_batches_come_at_a_time_without_filling_memory(examples, buffer, size):
     training = StreamedExamples(Keeper(), examples, buffer)
     *some, _ = (len(labels) for _, labels in training.batches(size, np.random.default_rng(0)))
     assert all(count % size == 0 for count in some)
     assert max(some) < 16 + size
 
 
-def test_the_engine_holds_each_part_and_trains_on_it_in_its_order(examples):
+def test_the_engine_trains_on_each_part_in_its_order(examples):
     training = StreamedExamples(Keeper(), examples, 200)
     parts = list(training.parts(32, np.random.default_rng(0)))
     yielded = list(training.batches(32, np.random.default_rng(0)))
@@ -117,18 +119,18 @@ def test_the_engine_holds_each_part_and_trains_on_it_in_its_order(examples):
 
 
 @pytest.mark.parametrize("limit", [1, 15, 64, 65, 500])
-def test_a_limit_keeps_to_the_first_images_of_the_file(examples, limit):
+def test_a_limit_uses_the_first_images_of_the_file(examples, limit):
     batches = epoch(examples.first(limit), 100, 10)
     assert sorted(number for batch in batches for number in numbers(batch)) == list(range(limit))
 
 
-def test_the_same_seed_gives_the_same_order_and_another_seed_another(examples):
+def test_the_order_depends_on_the_seed_alone(examples):
     orders = [[numbers(batch) for batch in epoch(examples, 200, 32, seed)] for seed in (0, 0, 1, 2)]
     assert orders[0] == orders[1]
     assert orders[0] != orders[2] != orders[3]
 
 
-def test_every_epoch_has_an_order_of_its_own(examples):
+def test_every_epoch_has_its_own_order(examples):
     training, rng = StreamedExamples(Keeper(), examples, 200), np.random.default_rng(0)
     first, second = (
         [number for some in training.batches(32, rng) for number in numbers(Batch(*some))]
@@ -137,28 +139,28 @@ def test_every_epoch_has_an_order_of_its_own(examples):
     assert first != second
 
 
-def test_row_groups_come_in_another_order_than_the_files(examples):
+def test_row_groups_are_not_read_in_file_order(examples):
     firsts = {numbers(epoch(examples, 1, 1, seed)[0])[0] // 64 for seed in range(20)}
     assert len(firsts) > 5
 
 
-def test_a_batch_is_drawn_from_all_that_wait_in_the_buffer(examples):
-    """A buffer of 320 images holds five of the row groups of 64; the classes lie sorted."""
+def test_a_batch_is_drawn_from_the_whole_buffer(examples):
+    """A buffer of 320 images holds five row groups of 64; the file is sorted by class."""
     groups = [len({number // 64 for number in numbers(b)}) for b in epoch(examples, 320, 32)]
     assert np.mean(groups) > 4
     alone = [len({number // 64 for number in numbers(b)}) for b in epoch(examples, 32, 32)]
     assert np.mean(alone) < 3
 
 
-def test_a_buffer_of_all_images_shuffles_all_with_all(examples):
+def test_a_buffer_of_all_images_shuffles_them_all_together(examples):
     places = np.array(
         [
             np.argsort([n for batch in epoch(examples, COUNT, 100, seed) for n in numbers(batch)])
             for seed in range(40)
         ]
     )
-    # The mean place of an image over 40 epochs lies at the middle, wherever it is in the file:
-    # within 5 deviations of the mean of 40 uniform draws.
+    # Averaged over 40 epochs, every image is at the middle, wherever it is in the file:
+    # within 5 standard deviations of the mean of 40 uniform draws.
     assert abs(places.mean(axis=0) - 499.5).max() < 5 * 1000 / np.sqrt(12 * 40)
     neighbours = np.abs(np.diff(places, axis=1)).mean()
     assert neighbours == pytest.approx(COUNT / 3, rel=0.02)
@@ -175,19 +177,19 @@ def test_memory_holds_the_buffer_and_not_the_file(examples):
 
 
 @pytest.mark.parametrize(("size", "got"), [(101, "101"), (1000, "all 1000 images")])
-def test_a_batch_larger_than_the_buffer_is_refused_with_both_settings(examples, size, got):
+def test_a_batch_larger_than_the_buffer_is_an_error_that_names_both_settings(examples, size, got):
     with pytest.raises(
         SettingsError, match=f"batch_size must be at most shuffle_buffer, 100, got {got}"
     ):
         epoch(examples, 100, size)
 
 
-def test_one_batch_of_all_images_is_given_where_the_buffer_holds_them(examples):
+def test_all_images_can_be_one_batch_if_the_buffer_holds_them(examples):
     (batch,) = epoch(examples, 1000, 1000)
     assert sorted(numbers(batch)) == list(range(COUNT))
 
 
-def test_a_damaged_middle_stops_the_epoch_with_the_files_name(examples):
+def test_a_file_damaged_in_the_middle_stops_the_epoch_with_its_name(examples):
     content = bytearray(examples.file.path.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 300] = bytes(300)
     examples.file.path.write_bytes(content)
@@ -195,7 +197,7 @@ def test_a_damaged_middle_stops_the_epoch_with_the_files_name(examples):
         epoch(examples, 100, 10)
 
 
-def test_a_training_set_is_in_memory_unless_a_buffer_is_asked_for(examples):
+def test_a_training_set_is_in_memory_unless_a_buffer_is_set(examples):
     engine = Keeper()
     for whole in (training_set(engine, examples), training_set(engine, examples.read(), 100)):
         assert isinstance(whole, HeldImages)
@@ -206,10 +208,10 @@ def test_a_training_set_is_in_memory_unless_a_buffer_is_asked_for(examples):
 
 @pytest.fixture
 def real(tmp_path, digits, monkeypatch):
-    """5,000 real digits in a file of row groups of 512, in no order."""
+    """5,000 real digits in a file with row groups of 512, in random order."""
     mixed = digits.take(np.random.default_rng(0).permutation(5000))
-    monkeypatch.setattr(parquet, "ROW_GROUP", 512)
-    monkeypatch.setattr(parquet, "PIECE", 512)
+    monkeypatch.setattr(pixel_file, "ROW_GROUP", 512)
+    monkeypatch.setattr(pixel_file, "PIECE", 512)
     monkeypatch.setattr(streaming, "PIECE", 512)
     description = Description("mnist-5k", tuple("0123456789"), "real")
     path = tmp_path / "real.parquet"
@@ -223,7 +225,7 @@ def trained(examples, buffer, threads=2):
     engine = CPU.engine(network, settings, threads)
     validation = hold(engine, examples.first(500))
     images = training_set(engine, examples, buffer)
-    return network.parameters, list(Training(engine, settings, images, validation, rng).run())
+    return network.parameters, list(Training(engine, settings, images, validation, rng).epochs())
 
 
 def test_training_from_the_file_learns_as_well_as_from_memory(real):

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 
-from pipeline.errors import TrainingError
+from pipeline.base.errors import TrainingError
+from pipeline.base.params import VariantSettings
+from pipeline.base.params_file import read_params
 from pipeline.nn.devices import CPU
 from pipeline.nn.losses import one_hot
 from pipeline.nn.streaming import HeldImages
 from pipeline.nn.training import Score, Training, make_network
-from pipeline.params import VariantSettings, read_params
 from tests.conftest import ROOT
 from tests.training import held, trained
 
@@ -20,7 +21,7 @@ def settings_of(**changes):
 
 @pytest.fixture(scope="module")
 def parts(digits):
-    """1,300 images to train on, so that full batches are several rounds, and 200 to validate on."""
+    """1,300 training images, so that a full batch is several rounds, and 200 for validation."""
     rows = np.random.default_rng(0).permutation(5000)[:1500]
     inputs = (digits.images[rows].reshape(-1, 784) / 255).astype(np.float32)
     labels = digits.labels[rows]
@@ -28,7 +29,7 @@ def parts(digits):
 
 
 def run(settings, parts, seed=0, threads=1):
-    """Give the trained network's bytes and the reports."""
+    """Return the bytes of the trained network, and the reports."""
     network, reports = trained(settings, *parts, seed=seed, threads=threads)
     return b"".join(p.tobytes() for p in network.parameters.values()), reports
 
@@ -42,9 +43,7 @@ def test_a_variant_ends_with_the_same_bytes_on_any_number_of_threads(variant, pa
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_what_a_variant_gives_for_images_has_the_same_bytes_on_any_number_of_threads(
-    variant, parts
-):
+def test_a_variants_predictions_have_the_same_bytes_on_any_number_of_threads(variant, parts):
     settings = VARIANTS[variant].model_copy(update={"epochs": 1})
     network, _ = trained(settings, *parts)
     seen = set()
@@ -58,7 +57,7 @@ def test_what_a_variant_gives_for_images_has_the_same_bytes_on_any_number_of_thr
     assert len(seen) == 2
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(parts):
+def test_the_bytes_depend_on_the_seed_alone(parts):
     settings = settings_of()
     assert run(settings, parts, seed=1) == run(settings, parts, seed=1)
     assert run(settings, parts, seed=1)[0] != run(settings, parts, seed=2)[0]
@@ -85,7 +84,7 @@ def test_an_epoch_of_mini_batches_sees_every_image_once(parts):
         return steps(given, order)
 
     engine.train = recorded
-    list(Training(engine, settings, HeldImages(images), held(engine, validation), rng).run())
+    list(Training(engine, settings, HeldImages(images), held(engine, validation), rng).epochs())
     assert [sorted(order) for order in seen] == [list(range(1300))] * 2
     assert (seen[0] != seen[1]).mean() > 0.9
 
@@ -103,7 +102,7 @@ def test_other_optimisers_learn_real_digits_too(changes, parts):
     assert reports[-1].validation.accuracy > 0.85
 
 
-def test_clipping_keeps_a_step_within_its_limit(parts):
+def test_clipping_limits_the_size_of_a_step(parts):
     settings = settings_of(batch_size="all", epochs=1, lr=1.0, clip_norm=1e-3)
     before, _ = make_network(settings, 10, 0)
     after, _ = trained(settings, *parts)
@@ -128,13 +127,13 @@ def test_any_batch_size_trains(size, steps, parts):
     network, rng = make_network(settings, 10, 0)
     engine = CPU.engine(network, settings)
     few = HeldImages(held(engine, (inputs[:5], labels[:5])))
-    *_, last = Training(engine, settings, few, held(engine, validation), rng).run()
+    *_, last = Training(engine, settings, few, held(engine, validation), rng).epochs()
     assert last.epoch == 2
     assert np.isfinite(last.train.cost)
     assert engine.state()["powers"][0] == pytest.approx(0.9 ** (2 * steps))
 
 
-def test_a_score_is_the_mean_cost_and_the_share_of_right_answers(parts):
+def test_a_score_is_the_mean_cost_and_the_fraction_classified_correctly(parts):
     inputs, labels = parts[0]
     network, _ = make_network(settings_of(), 10, 0)
     outputs, _ = network.forward(inputs)

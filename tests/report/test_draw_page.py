@@ -1,7 +1,8 @@
-"""The page to draw on, in a real browser: it sees and predicts what Python does."""
+"""The drawing page in a real browser: it sees and predicts the same as Python."""
 
 import base64
 import io
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -9,13 +10,13 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from pipeline.datasets.pictures import center_digit, read_picture
-from pipeline.datasets.splitting import fit_normalization
+from pipeline.base.params import VariantSettings
+from pipeline.datasets.picture import center_digit, read_picture
 from pipeline.nn.model_file import Model
 from pipeline.nn.prediction import predict_probabilities
-from pipeline.params import VariantSettings
 from pipeline.report.drawing import draw_page
 from tests.training import trained
+from tests.whole import fit_normalization
 
 pytest_plugins = ["tests.browser"]
 
@@ -43,12 +44,12 @@ VARIANTS = {
 
 
 def arc(x, y, width, height, start, end):
-    """Points on an ellipse; angles in degrees, clockwise from the right."""
+    """Return points on an ellipse; angles in degrees, clockwise from the right."""
     angles = np.radians(np.linspace(start, end, 10))
     return [(x + width / 2 * np.cos(a), y + height / 2 * np.sin(a)) for a in angles]
 
 
-# How a hand writes each digit: strokes of points, on paper from (0, 0) to (1, 1).
+# The strokes of each handwritten digit, as points on paper from (0, 0) to (1, 1).
 HANDWRITING = {
     0: [arc(0.5, 0.5, 0.4, 0.6, -90, 270)],
     1: [[(0.5, 0.2), (0.5, 0.8)]],
@@ -65,7 +66,7 @@ HANDWRITING = {
 
 @pytest.fixture(scope="module")
 def models(digits):
-    """Three small networks of all activations and both losses, trained for a second each."""
+    """Three small networks with all activations and both losses, each trained for a second."""
     rows = np.random.default_rng(0).permutation(5000)[:3000]
     return [model_of(name, *VARIANTS[name], digits.take(rows)) for name in VARIANTS]
 
@@ -102,7 +103,7 @@ FROM_TEXT = "const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCo
 
 
 def next_frame(page):
-    """Wait until what was done is drawn: events wait for one frame, the page for the next."""
+    """Wait until the page is redrawn: events wait for one frame, the page for the next."""
     page.evaluate(
         """async () => {
             for (let frame = 0; frame < 3; frame++) await new Promise(requestAnimationFrame);
@@ -123,14 +124,14 @@ def draw(page, strokes):
 
 
 def paper(page):
-    """The paper's pixels, as grey."""
+    """Return the pixels of the paper as grey values."""
     png = page.evaluate("document.querySelector('#paper').toDataURL('image/png')")
     content = io.BytesIO(base64.b64decode(png.partition(",")[2]))
     return np.asarray(Image.open(content).convert("L"), dtype=np.float64)
 
 
 def seen(page):
-    """The image that the networks see, or None."""
+    """Return the image that the networks see, or None."""
     pixels = page.evaluate("digits.centered() && [...digits.centered()]")
     return None if pixels is None else np.array(pixels, np.uint8).reshape(28, 28)
 
@@ -144,7 +145,7 @@ def farthest(one, other):
 
 
 @pytest.mark.parametrize("names", [DIGITS, FASHION], ids=["digits", "fashion"])
-def test_the_page_fits_a_desk_and_a_hand_without_scrolling_sideways(page, models, tmp_path, names):
+def test_the_page_fits_every_screen_without_horizontal_scrolling(page, models, tmp_path, names):
     path = tmp_path / "draw.html"
     path.write_text(draw_page([replace(model, class_names=names) for model in models]), "utf-8")
     page.goto(path.as_uri())
@@ -161,12 +162,12 @@ def test_the_page_fits_a_desk_and_a_hand_without_scrolling_sideways(page, models
         assert cells.evaluate_all(cut) == 0
 
 
-def test_probabilities_are_those_of_numpy_for_1000_real_images(drawing, models, digits):
+def test_probabilities_equal_those_of_numpy_for_1000_real_images(drawing, models, digits):
     rows = np.random.default_rng(0).permutation(5000)[3000:4000]
     images = digits.images[rows]
     assert drawing.evaluate("digits.variants") == [model.variant for model in models]
     for model in models:
-        told = drawing.evaluate(
+        result = drawing.evaluate(
             f"""([variant, text]) => {{
                 {FROM_TEXT}
                 const images = bytes(text);
@@ -176,13 +177,11 @@ def test_probabilities_are_those_of_numpy_for_1000_real_images(drawing, models, 
             [model.variant, as_text(images)],
         )
         expected = probabilities(model, images)
-        np.testing.assert_allclose(told, expected, atol=1e-5)
+        np.testing.assert_allclose(result, expected, atol=1e-5)
         assert (expected.argmax(axis=1) == digits.labels[rows]).mean() > 0.8
 
 
-def test_digits_anywhere_in_pictures_of_any_size_are_centred_as_python_centres_them(
-    drawing, few_digits
-):
+def test_digits_anywhere_in_pictures_of_any_size_are_centred_as_in_python(drawing, few_digits):
     rng = np.random.default_rng(0)
     for image in few_digits.images[:50]:
         size = int(rng.integers(40, 200)), int(rng.integers(40, 200))
@@ -195,7 +194,7 @@ def test_digits_anywhere_in_pictures_of_any_size_are_centred_as_python_centres_t
         picture = picture.astype(np.uint8)
         if rng.random() < 0.5:
             picture = 255 - picture
-        told = drawing.evaluate(
+        result = drawing.evaluate(
             f"""([text, width, height]) => {{
                 {FROM_TEXT}
                 return [...digits.centerDigit(bytes(text), width, height)];
@@ -203,11 +202,11 @@ def test_digits_anywhere_in_pictures_of_any_size_are_centred_as_python_centres_t
             [as_text(picture), int(width), int(height)],
         )
         expected = center_digit(picture.astype(np.float64))
-        assert farthest(np.reshape(told, (28, 28)), expected) <= 1  # of 255
+        assert farthest(np.reshape(result, (28, 28)), expected) <= 1  # of 255
 
 
-def test_digits_drawn_by_hand_are_what_numpy_sees_in_the_same_pixels(drawing, models):
-    right = 0
+def test_digits_drawn_by_hand_are_centred_and_predicted_as_in_python(drawing, models):
+    correct = 0
     for digit, strokes in HANDWRITING.items():
         if digit:
             drawing.get_by_role("button", name="Clear").click()
@@ -216,8 +215,8 @@ def test_digits_drawn_by_hand_are_what_numpy_sees_in_the_same_pixels(drawing, mo
         assert farthest(seen(drawing), expected) <= 1
         labels = [str(probabilities(model, expected[None]).argmax()) for model in models]
         assert predictions(drawing) == labels
-        right += labels[0] == str(digit)
-    assert right >= 8
+        correct += labels[0] == str(digit)
+    assert correct >= 8
 
 
 def test_bars_show_every_probability_and_the_summary_counts_votes(drawing, models):
@@ -232,13 +231,14 @@ def test_bars_show_every_probability_and_the_summary_counts_votes(drawing, model
     votes = predictions(drawing)
     summary = drawing.locator("#summary").inner_text()
     if len(set(votes)) == 1:
-        assert summary == f"All 3 networks see {votes[0]}"
+        assert summary == f"All 3 networks predict {votes[0]}"
     else:
-        assert summary.startswith(f"{max(map(votes.count, votes))} of 3 networks see ")
+        most = max(map(votes.count, votes))
+        assert re.match(rf"{most} of 3 networks predicts? ", summary)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_chosen_networks_layers_light_up(drawing, models, variant):
+def test_the_layers_of_the_chosen_network_light_up(drawing, models, variant):
     drawing.locator("label", has_text=variant).click()
     next_frame(drawing)
     model = next(model for model in models if model.variant == variant)
@@ -260,7 +260,7 @@ def test_the_chosen_networks_layers_light_up(drawing, models, variant):
 
 
 def pictures(image, folder):
-    """One digit as people have it: dark on light, light on dark, coloured, transparent, turned."""
+    """Save a digit dark on light, light on dark, in colour, transparent and rotated."""
     canvas = np.zeros((60, 80), np.uint8)
     canvas[20:48, 5:33] = image
     large = Image.fromarray(canvas).resize((640, 480), Image.Resampling.BICUBIC)
@@ -270,21 +270,21 @@ def pictures(image, folder):
     transparent.putalpha(large)
     white = Image.new("RGBA", large.size, "white")
     white.putalpha(large)
-    turned = Image.Exif()
-    turned[0x0112] = 6
+    rotated = Image.Exif()
+    rotated[0x0112] = 6
     for name, picture, options in (
         ("dark.png", Image.fromarray(255 - pixels), {}),
         ("light.jpg", large, {"quality": 95}),
         ("colour.png", colour, {}),
         ("transparent.png", transparent, {}),
         ("white on transparent.png", white, {}),
-        ("turned.jpg", large.rotate(90, expand=True), {"quality": 95, "exif": turned}),
+        ("rotated.jpg", large.rotate(90, expand=True), {"quality": 95, "exif": rotated}),
     ):  # fmt: skip
         picture.save(folder / name, **options)
         yield folder / name
 
 
-def test_a_chosen_picture_is_seen_as_predict_sees_it(drawing, few_digits, tmp_path):
+def test_a_chosen_picture_is_centred_as_predict_centres_it(drawing, few_digits, tmp_path):
     for path in pictures(few_digits.images[4], tmp_path):
         drawing.get_by_label("Choose a picture…").set_input_files(path)
         expect(drawing.get_by_role("button", name="Clear")).to_be_enabled()
@@ -293,7 +293,7 @@ def test_a_chosen_picture_is_seen_as_predict_sees_it(drawing, few_digits, tmp_pa
         next_frame(drawing)
 
 
-def test_a_dropped_picture_gives_way_to_the_first_stroke(drawing, few_digits, tmp_path):
+def test_a_dropped_picture_is_replaced_by_the_first_stroke(drawing, few_digits, tmp_path):
     *_, path = pictures(few_digits.images[4], tmp_path)
     dropped = drawing.evaluate_handle(
         f"""(text) => {{
@@ -315,11 +315,11 @@ def test_a_dropped_picture_gives_way_to_the_first_stroke(drawing, few_digits, tm
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"no picture", "a.png is not a PNG, JPEG or other picture"),
-        (None, "a.png shows nothing: all its pixels are nearly alike"),
+        (b"no picture", "a.png is not a PNG, JPEG or other image"),
+        (None, "a.png shows nothing: all its pixels have nearly the same brightness"),
     ],
 )
-def test_a_file_that_shows_nothing_is_told_and_leaves_the_drawing(
+def test_a_file_without_a_digit_is_an_error_and_leaves_the_drawing(
     drawing, tmp_path, content, message
 ):
     path = tmp_path / "a.png"
@@ -334,7 +334,7 @@ def test_a_file_that_shows_nothing_is_told_and_leaves_the_drawing(
     np.testing.assert_array_equal(seen(drawing), before)
 
 
-def test_undo_takes_the_last_stroke_back_and_clear_all(drawing):
+def test_undo_removes_the_last_stroke_and_clear_removes_all(drawing):
     undo, clear = (drawing.get_by_role("button", name=name) for name in ("Undo", "Clear"))
     assert undo.is_disabled()
     assert clear.is_disabled()
@@ -353,7 +353,7 @@ def test_undo_takes_the_last_stroke_back_and_clear_all(drawing):
     assert drawing.locator("#summary").inner_text() == "Nothing is drawn yet"
 
 
-def test_keys_alone_draw_and_take_back(drawing):
+def test_the_keyboard_alone_can_draw_and_undo(drawing):
     keys = drawing.keyboard
     keys.press("Tab")
     keys.press("Tab")
@@ -386,7 +386,7 @@ def test_keys_alone_draw_and_take_back(drawing):
     assert drawing.evaluate("scrollY") == 0
 
 
-def test_everything_that_takes_focus_has_a_name(drawing):
+def test_everything_focusable_has_a_name(drawing):
     draw(drawing, HANDWRITING[2])
     session = drawing.context.new_cdp_session(drawing)
     session.send("Accessibility.enable")
@@ -397,14 +397,14 @@ def test_everything_that_takes_focus_has_a_name(drawing):
         if any(each["name"] == "focusable" for each in node.get("properties", []))
         and node["role"]["value"] != "RootWebArea"
     ]
-    assert len(focusable) == 1 + 1 + 3 + 1 + 3  # link, paper, controls, ways to draw, networks
+    assert len(focusable) == 1 + 1 + 3 + 1 + 3  # link, paper, controls, how to draw, networks
     assert all(name for _, name in focusable), focusable
     images = [node["name"]["value"] for node in nodes if node["role"]["value"] == "image"]
     assert images
     assert all(images)
 
 
-def test_a_screen_reader_hears_the_summary_once_drawing_rests(drawing):
+def test_the_summary_is_announced_once_after_drawing_pauses(drawing):
     drawing.evaluate(
         """() => {
             window.heard = [];
@@ -419,7 +419,7 @@ def test_a_screen_reader_hears_the_summary_once_drawing_rests(drawing):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_from_what_is_behind_it(page, address, scheme):
+def test_text_has_enough_contrast_with_its_background(page, address, scheme):
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     page.goto(address)
     draw(page, HANDWRITING[6])
@@ -450,7 +450,7 @@ def test_text_stands_out_from_what_is_behind_it(page, address, scheme):
     assert faint == []
 
 
-def test_names_cannot_break_out_of_the_page(page, models, tmp_path):
+def test_names_are_never_executed(page, models, tmp_path):
     name = "</script><script>window.broken = true</script><b>&amp;'\""
     path = tmp_path / "draw.html"
     path.write_text(draw_page([replace(models[0], variant=name)]), "utf-8")
@@ -460,6 +460,6 @@ def test_names_cannot_break_out_of_the_page(page, models, tmp_path):
     assert page.locator("#inside-name").inner_text() == name
 
 
-def test_the_page_links_back_and_the_same_models_give_the_same_page(drawing, models):
+def test_the_page_links_to_the_report_and_the_same_models_give_the_same_page(drawing, models):
     assert drawing.get_by_role("link", name="Results").get_attribute("href") == "index.html"
     assert draw_page(models) == draw_page(models)

@@ -1,4 +1,4 @@
-"""The report, in a real browser: it shows every result, to every reader, from one file."""
+"""The report in a real browser: every result, accessible to every reader, in one file."""
 
 import base64
 import io
@@ -7,12 +7,12 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -20,17 +20,19 @@ from hypothesis import strategies as st
 from PIL import Image
 from playwright.sync_api import expect
 
-from pipeline.datasets.splitting import fit_normalization, split_stratified
-from pipeline.datasets.tables import Description, Examples, write_examples
-from pipeline.errors import DataError
-from pipeline.files import write_json, write_table
+from pipeline.base.errors import DataError
+from pipeline.base.files import write_json
+from pipeline.base.params import Settings
+from pipeline.base.tables import write_table
+from pipeline.datasets.examples import Description, Examples
+from pipeline.datasets.parquet import write_examples
 from pipeline.nn.model_file import Model, save_model
 from pipeline.nn.training import make_network
-from pipeline.params import Settings
 from pipeline.report.charts import POINTS, history_rows, kept_epochs
 from pipeline.report.page import FIGURES, ReportContent, Variant, report_page
 from stages.report import main
 from tests.conftest import ROOT
+from tests.whole import fit_normalization, split_stratified
 
 pytest_plugins = ["tests.browser"]
 
@@ -63,7 +65,7 @@ SCORES = {
 
 
 def figure(seed=0):
-    """Draw what a figure holds: white paper, a heat map in many shades, some black."""
+    """Return a PNG like a figure: white paper, a heat map in many shades, some black."""
     rng = np.random.default_rng(seed)
     pixels = np.full((700, 1300, 3), 255, np.uint8)
     pixels[100:280, 60:460] = np.repeat(rng.integers(0, 256, (180, 100, 3)), 4, axis=1)
@@ -76,6 +78,7 @@ def figure(seed=0):
 def params(**others):
     known = {
         "source": "embedded", "class_names": list(DIGITS), "validation_size": 40, "test_size": 40,
+        "checksums": {},
     }  # fmt: skip
     return {
         "seed": 7, "device": "cpu", "lr": None, "epochs": None, "batch_size": None,
@@ -102,19 +105,20 @@ def history(variants):
         for late, split in enumerate(("train", "validation"))
         for epoch in range(1, variant.epochs + 1)
     ]
-    return pd.DataFrame(rows, columns=["variant", "split", "epoch", "cost", "accuracy"])
+    columns = ("variant", "split", "epoch", "cost", "accuracy")
+    return dict(zip(columns, map(np.array, zip(*rows, strict=True)), strict=True))
 
 
 def predictions(class_names):
     rng = np.random.default_rng(0)
     labels = np.arange(200) % 10
-    said = np.where(rng.random(200) < 0.9, labels, rng.integers(0, 10, 200))
+    predicted = np.where(rng.random(200) < 0.9, labels, rng.integers(0, 10, 200))
     names = np.array(class_names)
-    return pd.DataFrame({"label": names[labels], "prediction": names[said]})
+    return {"label": names[labels], "prediction": names[predicted]}
 
 
 def splits(few_digits, dataset="mnist-5k", class_names=DIGITS):
-    """Cut 200 real digits into 120, 40 and 40."""
+    """Split 200 real digits into 120, 40 and 40."""
     rest, test = split_stratified(few_digits, 40, 0, "test_size")
     train, validation = split_stratified(rest, 40, 0, "validation_size")
     normalization = fit_normalization(train.images, "standardize")
@@ -154,7 +158,7 @@ def report(content, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def plain(browser, report):
-    """The report without JavaScript: all but the charts is there to read."""
+    """The report without JavaScript: everything but the charts can be read."""
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(report.as_uri())
@@ -174,7 +178,7 @@ def show(page, path, width=1280, scheme="light"):
 
 
 def point(page, chart, across, down):
-    """Point at a place in a chart and give the tooltip's text."""
+    """Point at a place in a chart and return the text of the tooltip."""
     box = page.locator(f"[id='{chart}'] svg")
     box.scroll_into_view_if_needed()
     place = box.bounding_box()
@@ -192,7 +196,7 @@ def tooltip(page):
 
 
 def column(page, heading):
-    """Give a column's cells of the table of results, by variant, as a screen reader says them."""
+    """Return a column of the table of results by variant, as a screen reader reads it."""
     return page.evaluate(
         """heading => {
             const [above, below] = document.querySelectorAll(".results thead tr");
@@ -213,7 +217,7 @@ def column(page, heading):
     )
 
 
-def test_every_variant_has_its_row_and_its_section_with_all_settings(plain, content):
+def test_every_variant_has_a_row_and_a_section_with_all_settings(plain, content):
     assert plain.locator(".results tbody th").all_inner_texts() == list(VARIANTS)
     assert plain.locator(".variant h3").all_inner_texts() == list(VARIANTS)
     for name, variant in content.variants.items():
@@ -222,18 +226,18 @@ def test_every_variant_has_its_row_and_its_section_with_all_settings(plain, cont
     assert column(plain, "Layers")["wide"] == "784-64-32-10"
 
 
-def test_what_was_run_is_told(plain):
-    told = plain.locator("#run").inner_text()
+def test_the_setup_lists_data_settings_and_versions(plain):
+    shown = plain.locator("#run").inner_text()
     for fact in ("mnist-5k", "a hand that wrote them", "120 training, 40 validation, 40 test",
                  "standardize", "7", "cpu", "0.1.0", "2.4.6"):  # fmt: skip
-        assert fact in told
-    assert "of all variants" not in told
+        assert fact in shown
+    assert "all variants" not in shown
 
 
-def test_settings_that_override_every_variants_own_are_named(content):
+def test_settings_that_override_those_of_every_variant_are_marked(content):
     page = report_page(replace(content, settings=Settings.model_validate(params(lr=0.03))))
     assert "<dt>Learning rate of all variants</dt><dd>0.03</dd>" in page
-    assert page.count("(of all variants)") == len(VARIANTS)
+    assert page.count("(set for all variants)") == len(VARIANTS)
 
 
 def test_the_best_of_each_column_is_marked_in_words(plain):
@@ -245,19 +249,19 @@ def test_the_best_of_each_column_is_marked_in_words(plain):
         assert column(plain, heading)["wide"] == "93.00 best"
 
 
-def test_a_loss_is_best_only_among_those_of_its_unit(plain):
+def test_losses_are_compared_only_with_losses_of_the_same_unit(plain):
     assert column(plain, "Test loss") == {
         "wide": "0.25 nats best", "squares": "0.02 MSE", "quick": "0.31 nats",
     }  # fmt: skip
 
 
-def test_the_accuracy_on_the_first_test_images_is_shown_where_there_is_one(plain):
+def test_the_accuracy_on_the_first_test_images_is_shown_if_there_is_one(plain):
     assert column(plain, "First test images") == {
-        "wide": "–", "squares": "86.00 of 50", "quick": "–",
+        "wide": "–", "squares": "86.00 (50 images)", "quick": "–",
     }  # fmt: skip
 
 
-def test_one_variant_alone_is_the_best_of_nothing(content, report):
+def test_a_single_variant_is_not_marked_as_best(content, report):
     alone = replace(content, variants={"wide": content.variants["wide"]})
     assert ">best<" in report.read_text()
     assert ">best<" not in report_page(alone)
@@ -267,12 +271,14 @@ def test_the_same_content_gives_the_same_bytes(content, report):
     assert report_page(replace(content, history=content.history.copy())) == report.read_text()
 
 
-def test_names_are_shown_as_they_are_and_never_run(page, content, few_digits, tmp_path):
+def test_names_are_shown_as_text_and_never_executed(page, content, few_digits, tmp_path):
     names = (MARKUP, *DIGITS[1:])
+    variants = content.history["variant"].tolist()
+    renamed = np.array([MARKUP if name == "wide" else name for name in variants])
     strange = replace(
         content,
         splits=splits(few_digits, MARKUP, names),
-        history=content.history.replace({"variant": {"wide": MARKUP}}),
+        history=content.history | {"variant": renamed},
         variants={
             MARKUP: replace(content.variants["wide"], predictions=predictions(names)),
             "quick": replace(content.variants["quick"], predictions=predictions(names)),
@@ -301,7 +307,7 @@ def test_figures_are_embedded_byte_for_byte(content):
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_it_opens_from_disk_and_fits_the_screen(page, report, width, scheme):
+def test_the_report_opens_from_disk_and_fits_the_screen(page, report, width, scheme):
     show(page, report, width, scheme)
     page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") == width
@@ -309,43 +315,44 @@ def test_it_opens_from_disk_and_fits_the_screen(page, report, width, scheme):
         assert chart.bounding_box()["width"] <= width
 
 
-def test_it_may_not_ask_the_network_for_anything(plain):
+def test_the_report_cannot_request_anything_from_the_network(plain):
     policy = plain.locator("meta[http-equiv=Content-Security-Policy]").get_attribute("content")
     assert "default-src 'none'" in policy
     assert "eval" not in policy
 
 
-def test_pointing_at_a_curve_tells_variant_epoch_and_values(page, report, content):
+def test_pointing_at_a_curve_shows_variant_epoch_and_values(page, report, content):
     show(page, report)
-    said = point(page, "together-accuracy", 0.97, 0.3)
-    table = content.history[content.history["variant"] == "wide"]
-    epoch = int(re.search(r"epoch\s+(\d+)", said).group(1))
-    assert re.search(r"variant\s+wide", said)
+    shown = point(page, "together-accuracy", 0.97, 0.3)
+    table = content.history
+    epoch = int(re.search(r"epoch\s+(\d+)", shown).group(1))
+    assert re.search(r"variant\s+wide", shown)
     for split, name in (("train", "training"), ("validation", "validation")):
-        row = table[(table["epoch"] == epoch) & (table["split"] == split)].iloc[0]
-        assert re.search(rf"{name} accuracy\s+{row['accuracy']:.2%}", said)
-    said = point(page, "cost-squares", 0.6, 0.5)
-    assert re.search(r"variant\s+squares", said)
-    assert re.search(r"validation mean squared error\s+0\.\d+", said)
+        row = (table["variant"] == "wide") & (table["epoch"] == epoch) & (table["split"] == split)
+        assert re.search(rf"{name} accuracy\s+{table['accuracy'][row][0]:.2%}", shown)
+    shown = point(page, "cost-squares", 0.6, 0.5)
+    assert re.search(r"variant\s+squares", shown)
+    assert re.search(r"validation mean squared error\s+0\.\d+", shown)
 
 
-def test_pointing_at_the_confusion_matrix_tells_counts_even_of_pairs_that_never_occur(
+def test_pointing_at_the_confusion_matrix_shows_counts_even_of_pairs_that_never_occur(
     page, report, content
 ):
     show(page, report)
     cells = page.locator("#confusion-wide .mark-rect path")
     assert cells.count() == 100
-    pairs = content.variants["wide"].predictions.value_counts(["label", "prediction"])
-    for true, said in (("3", "3"), ("0", "1")):
+    pairs = Counter(zip(*content.variants["wide"].predictions.values(), strict=True))
+    for true, predicted in (("3", "3"), ("0", "1")):
         page.locator(
             f"#confusion-wide .mark-rect path[aria-label*=' true class: {true}; "
-            f"predicted class: {said};']"
+            f"predicted class: {predicted};']"
         ).hover(force=True)
-        count = pairs.get((true, said), 0)
-        assert re.search(rf"{true}\s+predicted class\s+{said}\s+images\s+{count}\s", tooltip(page))
+        count = pairs.get((true, predicted), 0)
+        expected = rf"{true}\s+predicted class\s+{predicted}\s+images\s+{count}\s"
+        assert re.search(expected, tooltip(page))
 
 
-def test_training_curves_are_a_choice_away(page, report):
+def test_training_curves_can_be_chosen(page, report):
     show(page, report)
     line = page.locator("#together-accuracy svg .mark-line path").first
     before = line.get_attribute("d")
@@ -363,7 +370,7 @@ def test_every_table_has_a_caption_and_every_heading_a_scope(plain):
     assert plain.locator("tbody tr:not(:has(th[scope=row]))").count() == 0
 
 
-def test_every_picture_and_chart_is_described(page, report):
+def test_every_picture_and_chart_has_a_description(page, report):
     show(page, report)
     alts = page.locator("img").evaluate_all("all => all.map(image => image.alt)")
     assert len(alts) == len(FILES) + 2 + 3 * len(DIGITS)
@@ -399,7 +406,7 @@ def luminance(colour):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_in_light_and_in_dark(page, report, scheme):
+def test_text_has_enough_contrast_in_light_and_dark_mode(page, report, scheme):
     show(page, report, scheme=scheme)
 
     def colour(name):
@@ -419,7 +426,7 @@ def test_text_stands_out_in_light_and_in_dark(page, report, scheme):
     )
 
 
-def test_known_figures_come_in_reading_order_and_others_by_name(content):
+def test_known_figures_are_in_reading_order_and_others_are_sorted_by_name(content):
     figures = {"my_own": figure(), "norms": figure(), "architecture": figure()}
     variant = replace(content.variants["wide"], figures=figures)
     page = report_page(replace(content, variants={"wide": variant}))
@@ -428,13 +435,13 @@ def test_known_figures_come_in_reading_order_and_others_by_name(content):
     assert page.index("The network, layer by layer.") < page.index(">My own</figcaption>")
 
 
-def test_a_figure_that_is_no_picture_is_named(content):
+def test_a_figure_that_is_not_an_image_is_an_error_that_names_it(content):
     variant = replace(content.variants["wide"], figures={"norms": b"nothing"})
     with pytest.raises(DataError, match="norms"):
         report_page(replace(content, variants={"wide": variant}))
 
 
-def test_samples_are_the_first_images_of_each_class_as_they_came(content, report, few_digits):
+def test_samples_are_the_first_images_of_each_class(content, report, few_digits):
     uris = re.findall(
         r'<img src="data:image/png;base64,([^"]+)"[^>]*alt="(\w+) images of class (\d)"',
         report.read_text(),
@@ -451,7 +458,7 @@ def test_samples_are_the_first_images_of_each_class_as_they_came(content, report
     assert any((shown == image).all() for image in few_digits.images)
 
 
-def test_each_split_is_counted_class_by_class(plain, content):
+def test_images_are_counted_per_class_and_split(plain, content):
     rows = plain.locator(".samples tbody tr").all()
     for digit, row in enumerate(rows):
         assert row.locator(".count").all_inner_texts() == [
@@ -467,19 +474,22 @@ def test_a_thinned_curve_keeps_its_ends_and_its_order(count):
     assert kept == sorted(set(kept))
 
 
-def test_a_curves_points_are_those_of_the_history(content):
+def test_the_points_of_a_curve_are_those_of_the_history(content):
     rows = history_rows(content.history)
     assert [row["epoch"] for row in rows if row["variant"] == "quick"] == [1, 2, 3]
-    table = content.history.set_index(["variant", "epoch", "split"])
+    *keys, costs, accuracies = (
+        content.history[name].tolist() for name in ("variant", "epoch", "split", "cost", "accuracy")
+    )
+    table = dict(zip(zip(*keys, strict=True), zip(costs, accuracies, strict=True), strict=True))
     for row in rows:
         for split in ("train", "validation"):
-            there = table.loc[row["variant"], row["epoch"], split]
-            assert (row[f"{split}_cost"], row[f"{split}_accuracy"]) == tuple(there)
+            expected = table[row["variant"], row["epoch"], split]
+            assert (row[f"{split}_cost"], row[f"{split}_accuracy"]) == expected
 
 
 @pytest.fixture
 def results(tmp_path, content, monkeypatch):
-    """A folder with all that the stage reads, as the working directory."""
+    """A working directory with everything that the stage reads."""
     chosen = content.settings
     (tmp_path / "params.yaml").write_text(json.dumps(params()))
     for name, examples in content.splits.items():
@@ -498,7 +508,7 @@ def results(tmp_path, content, monkeypatch):
     return tmp_path
 
 
-def test_the_stage_writes_both_pages_of_the_variants_in_params_the_same_in_every_run(results):
+def test_the_stage_writes_the_same_pages_of_the_variants_in_params_in_every_run(results):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "1"}
     subprocess.run([sys.executable, "-m", "stages.report"], env=environment, check=True)
     page = (results / "report/index.html").read_text()
@@ -515,7 +525,7 @@ def test_the_stage_writes_both_pages_of_the_variants_in_params_the_same_in_every
     ["metrics/summary.json", "plots/history.csv", "plots/predictions/wide.csv",
      "plots/figures/wide/curves.png", "models/wide.npz", "data/splits/test.parquet"],
 )  # fmt: skip
-def test_a_missing_file_is_one_line_and_no_page(results, missing):
+def test_a_missing_file_is_an_error_of_one_line_and_no_page_is_written(results, missing):
     (results / missing).unlink()
     result = CliRunner().invoke(main)
     assert result.exit_code == 1
@@ -524,9 +534,9 @@ def test_a_missing_file_is_one_line_and_no_page(results, missing):
     assert not (results / "report").exists()
 
 
-def test_a_variant_without_metrics_is_one_line(results):
+def test_a_variant_without_metrics_is_an_error_of_one_line(results):
     write_json(results / "metrics/summary.json", {})
     result = CliRunner().invoke(main)
     assert result.stderr == (
-        "Error: metrics/summary.json has no wide; `dvc repro` brings it up to date\n"
+        "Error: metrics/summary.json has no quick; `dvc repro` brings it up to date\n"
     )

@@ -1,4 +1,4 @@
-"""A project that trains one small network in a second, and its stages run as DVC runs them."""
+"""A project that trains a small network in a second, and its stages, run as DVC runs them."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ EPOCHS = 3
 
 
 def make_small(project: Path, digits: LabelledImages) -> None:
-    """Give a project splits of 200 digits, and one variant of 3 epochs, called tiny."""
+    """Write splits of 200 digits to a project, and one variant of 3 epochs, tiny."""
     rows = np.split(np.arange(200), (120, 150))
     parts = dict(zip(("train", "validation", "test"), rows, strict=True))
     write_splits(project / "data/splits", digits, parts)
@@ -23,21 +23,21 @@ def make_small(project: Path, digits: LabelledImages) -> None:
 
 
 def change(project: Path, **settings: object) -> None:
-    """Change settings in params.yaml, leaving tiny as the only variant."""
+    """Change settings in params.yaml, with tiny as the only variant."""
     with changed_params(project) as params:
         params.update(settings)
         params["variants"] = {"tiny": params["variants"]["tiny"]}
 
 
 def environment(home: Path, **variables: str) -> dict[str, str]:
-    """Give this process's variables without those that steer trackers, and with a home apart."""
+    """Return this process's environment without trackers' variables and with another home."""
     steering = ("WANDB", "MLFLOW", "DVC")
     own = {name: value for name, value in os.environ.items() if not name.startswith(steering)}
     return own | {"HOME": str(home), "NO_PROXY": "127.0.0.1"} | variables
 
 
 def stage(project: Path, name: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a stage of tiny, which must succeed."""
+    """Run a stage for tiny, which must succeed."""
     done = subprocess.run(
         [sys.executable, "-m", f"stages.{name}", "tiny"],
         cwd=project, env=environment(project.parent, **variables), capture_output=True, text=True,
@@ -48,7 +48,7 @@ def stage(project: Path, name: str, **variables: str) -> subprocess.CompletedPro
 
 
 def results(project: Path) -> dict[str, bytes]:
-    """Give the bytes of everything that training and evaluation made."""
+    """Return the bytes of all outputs of training and evaluation."""
     return {
         path.relative_to(project).as_posix(): path.read_bytes()
         for folder in ("models", "metrics", "plots")

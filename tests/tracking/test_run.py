@@ -1,4 +1,4 @@
-"""What a run owes its tracker, and that it owes the run nothing."""
+"""A run sends its tracker everything, and never depends on it."""
 
 import socket
 import subprocess
@@ -7,10 +7,9 @@ from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
-from pipeline.errors import TrainingError
+from pipeline.base.errors import TrainingError
 from pipeline.nn.training import EpochReport, Score
 from pipeline.tracking import run as tracking_run
 from pipeline.tracking.run import TrackedRun, tracked_training
@@ -25,9 +24,9 @@ TRAINED = ("models/tiny.npz", "plots/history/tiny.csv", "plots/norms/tiny.csv")
 
 
 class Recorder:
-    """A tracker that keeps what it is told, and raises in the methods named in `broken`."""
+    """A tracker that records its calls, and raises in the methods named in `broken`."""
 
-    told: list[tuple]
+    calls: list[tuple]
     broken: frozenset[str] = frozenset()
     reason = "no answer\ntoday"
 
@@ -37,7 +36,7 @@ class Recorder:
         self._hear("start", description, run)
 
     def _hear(self, event, *content):
-        self.told.append((event, *content))
+        self.calls.append((event, *content))
         if event in self.broken:
             raise ConnectionError(self.reason)
 
@@ -53,11 +52,11 @@ class Recorder:
 
 @pytest.fixture
 def recorder(monkeypatch, tmp_path):
-    """A tracker of our own in the place of MLflow's, and an empty folder to run in."""
-    told = type("Recorder", (Recorder,), {"told": []})
-    monkeypatch.setattr(tracking_run, "_tracker", lambda name: told)
+    """A recording tracker instead of MLflow, and an empty working directory."""
+    fresh = type("Recorder", (Recorder,), {"calls": []})
+    monkeypatch.setattr(tracking_run, "_tracker", lambda name: fresh)
     monkeypatch.chdir(tmp_path)
-    return told
+    return fresh
 
 
 @pytest.fixture
@@ -67,50 +66,51 @@ def warnings():
 
 def train(warnings, reports=REPORTS):
     with tracked_training("mlflow", "tiny", TRAINING, warnings.append) as run:
-        followed = list(run.follow(reports))
-    return run, followed
+        for report in reports:
+            run.log(report)
+    return run
 
 
-def test_every_epoch_reaches_the_tracker_once_and_in_order(recorder, warnings, monkeypatch):
+def test_the_tracker_receives_every_epoch_once_and_in_order(recorder, warnings, monkeypatch):
     for pause in (0, 1000):
         monkeypatch.setattr(tracking_run, "SECONDS", pause)
-        recorder.told.clear()
-        _, followed = train(warnings)
-        assert followed == REPORTS
-        calls = [content for event, content, *_ in recorder.told if event == "log"]
+        recorder.calls.clear()
+        train(warnings)
+        calls = [content for event, content, *_ in recorder.calls if event == "log"]
         assert list(chain(*calls)) == [1, 2, 3, 4, 5]
         assert len(calls) == (5 if pause == 0 else 1)
     assert warnings == []
 
 
-def test_a_tracker_is_told_of_all_settings_and_of_dvcs_experiment(recorder, warnings, monkeypatch):
+def test_a_tracker_receives_all_settings_and_the_name_of_dvcs_experiment(
+    recorder, warnings, monkeypatch
+):
     monkeypatch.setenv("DVC_EXP_NAME", "comfy-sley")
     train(warnings)
-    (_, description, earlier), *_ = recorder.told
+    (_, description, earlier), *_ = recorder.calls
     assert description.settings == {
         "variant": "tiny", "lr": 0.1, "epochs": 5, "seed": 7, "dataset": "mnist-5k",
     }  # fmt: skip
     assert (description.name, earlier) == ("tiny comfy-sley", None)
 
 
-def test_passwords_in_addresses_are_shown_nowhere(recorder, warnings):
+def test_passwords_in_urls_are_never_shown(recorder, warnings):
     recorder.broken = {"end"}
     recorder.reason = "POST http://anna:secret@example.org:5000/api failed"
-    assert train(warnings)[0].place == "https://***@example.org/runs"
+    assert train(warnings).place == "https://***@example.org/runs"
     assert warnings[0].endswith("failed: POST http://***@example.org:5000/api failed")
 
 
 @pytest.mark.parametrize("broken", ["start", "log", "end"])
 @pytest.mark.parametrize("pause", [0, 1000])
-def test_a_failing_tracker_is_one_line_and_hears_no_more(
+def test_a_failing_tracker_is_one_warning_and_is_not_used_again(
     recorder, warnings, monkeypatch, broken, pause
 ):
     monkeypatch.setattr(tracking_run, "SECONDS", pause)
     recorder.broken = {broken}
-    _, followed = train(warnings)
-    assert followed == REPORTS
-    assert warnings == ["tiny goes on without mlflow, which failed: no answer today"]
-    assert recorder.told[-1][0] == broken
+    train(warnings)
+    assert warnings == ["tiny continues without mlflow, which failed: no answer today"]
+    assert recorder.calls[-1][0] == broken
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_failing_tracker_is_one_line_and_hears_no_more(
     ],
 )
 @pytest.mark.parametrize("broken", [frozenset(), {"log"}])
-def test_an_interrupted_run_ends_as_what_it_is_and_raises_what_it_raised(
+def test_an_interrupted_run_ends_with_the_right_status_and_reraises_the_exception(
     recorder, warnings, error, status, broken
 ):
     def reports():
@@ -134,63 +134,65 @@ def test_an_interrupted_run_ends_as_what_it_is_and_raises_what_it_raised(
     with pytest.raises(type(error)):
         train(warnings, reports())
     expected = [("log", [1, 2])] + ([] if broken else [("end", status)])
-    assert recorder.told[1:] == expected
+    assert recorder.calls[1:] == expected
 
 
-def test_a_run_that_goes_on_from_a_checkpoint_has_its_earlier_epochs_too(recorder, warnings):
+def test_a_run_resumed_from_a_checkpoint_has_its_earlier_epochs_too(recorder, warnings):
     with tracked_training("mlflow", "tiny", TRAINING, warnings.append) as run:
-        assert list(run.follow(REPORTS[2:], earlier=REPORTS[:2])) == REPORTS[2:]
-    assert ("log", [1, 2, 3, 4, 5]) in recorder.told
+        run.log(*REPORTS[:2])
+        for report in REPORTS[2:]:
+            run.log(report)
+    assert ("log", [1, 2, 3, 4, 5]) in recorder.calls
 
 
 def evaluate(model, warnings, tracker="mlflow"):
     run = TrackedRun(tracker, "tiny", TRAINING, warnings.append)
     run.start(model)
-    run.results(Results({"test_accuracy": 0.9}, pd.DataFrame(), (), model))
+    run.results(Results({"test_accuracy": 0.9}, {}, (), model))
     run.end("finished")
 
 
 def test_results_go_to_the_run_that_trained_the_model(recorder, warnings):
     model = Path("tiny.npz")
     model.write_bytes(b"weights")
-    train(warnings)[0].remember(model)
-    recorder.told.clear()
+    train(warnings).remember(model)
+    recorder.calls.clear()
     evaluate(model, warnings)
-    (_, _, earlier), *rest = recorder.told
+    (_, _, earlier), *rest = recorder.calls
     assert earlier == "new"
     assert rest == [("results", {"test_accuracy": 0.9}), ("end", "finished")]
 
 
-def test_a_run_that_lost_its_tracker_is_taken_up_again_with_the_results(recorder, warnings):
+def test_a_run_that_lost_its_tracker_is_resumed_for_the_results(recorder, warnings):
     model = Path("tiny.npz")
     model.write_bytes(b"weights")
     recorder.broken = {"log"}
-    train(warnings)[0].remember(model)
+    train(warnings).remember(model)
     recorder.broken = frozenset()
-    recorder.told.clear()
+    recorder.calls.clear()
     evaluate(model, warnings)
-    assert [event for event, *_ in recorder.told] == ["start", "results", "end"]
-    assert recorder.told[0][2] == "new"
+    assert [event for event, *_ in recorder.calls] == ["start", "results", "end"]
+    assert recorder.calls[0][2] == "new"
 
 
-def test_another_model_or_another_tracker_starts_a_run_of_its_own(recorder, warnings):
+def test_another_model_or_another_tracker_starts_a_new_run(recorder, warnings):
     model = Path("tiny.npz")
     model.write_bytes(b"weights")
-    evaluate(model, warnings)  # trained before there was tracking
-    train(warnings)[0].remember(model)
+    evaluate(model, warnings)  # trained without tracking
+    train(warnings).remember(model)
     evaluate(model, warnings, tracker="wandb")
     model.write_bytes(b"other weights")
     evaluate(model, warnings)
-    starts = [earlier for event, *_, earlier in recorder.told if event == "start"]
+    starts = [earlier for event, *_, earlier in recorder.calls if event == "start"]
     assert starts == [None] * 4
     assert warnings == []
 
 
 @pytest.mark.usefixtures("recorder")
-def test_a_damaged_note_of_a_run_is_one_line(warnings):
+def test_a_damaged_record_of_a_run_is_one_warning(warnings):
     model = Path("tiny.npz")
     model.write_bytes(b"weights")
-    train(warnings)[0].remember(model)
+    train(warnings).remember(model)
     Path("tracking/runs/tiny.json").write_text("{")
     evaluate(model, warnings)
     (line,) = warnings
@@ -198,20 +200,20 @@ def test_a_damaged_note_of_a_run_is_one_line(warnings):
 
 
 @pytest.mark.parametrize("package", ["dvclive", "mlflow", "wandb"])
-def test_a_tracker_that_is_not_installed_is_one_line_that_says_how_to_get_it(
+def test_a_tracker_that_is_not_installed_is_one_warning_that_says_how_to_install_it(
     package, warnings, monkeypatch, tmp_path
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, package, None)  # as Python itself marks what cannot be had
+    monkeypatch.setitem(sys.modules, package, None)  # Python then refuses to import it
     monkeypatch.delitem(sys.modules, f"pipeline.tracking.{package}", raising=False)
     with tracked_training(package, "tiny", TRAINING, warnings.append) as run:
-        assert list(run.follow(REPORTS)) == REPORTS
+        run.log(*REPORTS)
     (line,) = warnings
-    assert f"tiny goes on without {package}" in line
+    assert f"tiny continues without {package}" in line
     assert "pip install -e '.[tracking]'" in line
 
 
-def test_what_trackers_leave_lies_in_the_project_even_for_queued_experiments(monkeypatch, tmp_path):
+def test_trackers_write_into_the_project_even_for_queued_experiments(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     assert local_folder() == tmp_path / "tracking"
@@ -221,7 +223,7 @@ def test_what_trackers_leave_lies_in_the_project_even_for_queued_experiments(mon
 
 @pytest.fixture(scope="module")
 def untracked(tmp_path_factory, few_digits):
-    """A project whose one network was trained and evaluated without a tracker, and what it said."""
+    """A project with a network trained and evaluated without a tracker, and the output."""
     project = copy_project(tmp_path_factory.mktemp("untracked") / "project")
     make_small(project, few_digits)
     code = (
@@ -236,7 +238,7 @@ def untracked(tmp_path_factory, few_digits):
     )  # fmt: skip
 
 
-def test_without_tracking_no_trackers_package_is_imported_and_nothing_is_left(untracked):
+def test_without_tracking_no_trackers_package_is_imported_and_no_file_is_written(untracked):
     project, said = untracked
     assert said.stdout.splitlines()[-1] == "[]"
     assert said.stderr == ""
@@ -244,17 +246,17 @@ def test_without_tracking_no_trackers_package_is_imported_and_nothing_is_left(un
 
 
 @pytest.mark.skipif(not find_spec("mlflow"), reason="needs the extra tracking (make extras)")
-def test_an_mlflow_server_that_does_not_answer_is_one_line_and_the_results_are_the_same(
+def test_an_mlflow_server_that_does_not_answer_is_one_warning_and_changes_no_result(
     untracked, project, few_digits
 ):
     make_small(project, few_digits)
     change(project, tracking="mlflow")
-    with socket.socket() as closed:  # bound and not listening: whoever connects is refused
+    with socket.socket() as closed:  # bound but not listening, so connections are refused
         closed.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{closed.getsockname()[1]}"
         done = stage(project, "train", MLFLOW_TRACKING_URI=address)
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("Warning: tiny goes on without mlflow, which failed: ")
+    assert done.stderr.startswith("Warning: tiny continues without mlflow, which failed: ")
     assert address in done.stderr
     expected = results(untracked[0])
     assert results(project) == {name: expected[name] for name in TRAINED}

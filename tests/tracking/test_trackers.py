@@ -1,4 +1,4 @@
-"""Each tracker for real: MLflow's server, W&B's client with a server's protocol, DVCLive in DVC."""
+"""Real trackers: MLflow's server, W&B's client with a local server, DVCLive in DVC."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from tests.tracking.wandb_server import KEY, serve_wandb
 MLFLOW = Path(sys.prefix) / "mlflow-server/bin/mlflow"
 STAGE = [sys.executable, "-m", "stages.train", "tiny"]
 LONG = 10_000
-"""Epochs that take some seconds."""
+"""Number of epochs that takes some seconds."""
 OFFLINE = {"WANDB_MODE": "offline"}
 
 pytestmark = [
@@ -46,7 +46,7 @@ def small(project, few_digits):
 
 
 def history(project):
-    """Give the scores of each epoch as the pipeline keeps them, by their name with trackers."""
+    """Return the scores of each epoch as the pipeline saved them, by the trackers' names."""
     table = pd.read_csv(project / "plots/history/tiny.csv")
     return {
         f"{split}/{measure}": rows[measure].tolist()
@@ -56,18 +56,18 @@ def history(project):
 
 
 def metrics(project):
-    return json.loads((project / "metrics/tiny.json").read_text())
+    return json.loads((project / "metrics/variants/tiny.json").read_text())
 
 
 def confusion(project):
-    """Give how often each class (row) was taken for each other."""
+    """Return the number of test images per pair of label and prediction."""
     table = pd.read_csv(project / "plots/predictions/tiny.csv", dtype=str)
     return table.groupby(["label", "prediction"]).size().to_dict()
 
 
 @contextmanager
 def process(*command, project, **variables):
-    """Run a command until the block ends, as from a terminal: Ctrl-C is not ignored."""
+    """Run a command until the block ends, as in a terminal: it does not ignore Ctrl-C."""
     with subprocess.Popen(
         [*map(str, command)], cwd=project, env=environment(project.parent, **variables),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
@@ -82,7 +82,7 @@ def process(*command, project, **variables):
 
 @contextmanager
 def mlflow_server(folder, store=None):
-    """Run MLflow's own server on a folder or on a database; give its address and its process."""
+    """Run MLflow's server on a folder or a database, and yield its address and process."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     folder.mkdir(exist_ok=True)
@@ -97,7 +97,7 @@ def mlflow_server(folder, store=None):
         until = time.monotonic() + 600
         while not answers(f"{address}/health"):
             assert server.poll() is None, server.stdout.read()
-            assert time.monotonic() < until, "MLflow's server does not start"
+            assert time.monotonic() < until, "MLflow's server did not start"
             time.sleep(0.2)
         yield address, server
 
@@ -110,13 +110,13 @@ def answers(address):
 
 
 class Rest:
-    """MLflow's REST API, asked by hand."""
+    """A minimal client for MLflow's REST API."""
 
     def __init__(self, address):
         self.address = address
 
     def runs(self):
-        """Give all runs in the project's experiment, none while there is no experiment."""
+        """Return all runs of the project's experiment, or none if there is no experiment."""
         found = self._post("experiments/search", max_results=10)["experiments"]
         numbers = [row["experiment_id"] for row in found if row["name"] == "handwritten-digits"]
         return self._post("runs/search", experiment_ids=numbers).get("runs", []) if numbers else []
@@ -173,7 +173,7 @@ def check_mlflow_run(rest, run, project):
 
 
 @needs_server
-def test_an_mlflow_server_has_the_whole_run_under_one_id(small, tmp_path):
+def test_an_mlflow_server_stores_the_whole_run_under_one_id(small, tmp_path):
     change(small, tracking="mlflow")
     with mlflow_server(tmp_path / "server", f"sqlite:///{tmp_path}/server/mlflow.db") as (
         address,
@@ -190,7 +190,7 @@ def test_an_mlflow_server_has_the_whole_run_under_one_id(small, tmp_path):
 
 
 @needs_server
-def test_mlflows_folder_is_what_its_server_shows_later(small, tmp_path):
+def test_an_mlflow_server_shows_a_local_folder_later(small, tmp_path):
     change(small, tracking="mlflow")
     said = stage(small, "train").stderr + stage(small, "evaluate").stderr
     assert said == ""
@@ -201,7 +201,7 @@ def test_mlflows_folder_is_what_its_server_shows_later(small, tmp_path):
 
 
 @needs_server
-def test_an_mlflow_server_that_dies_during_training_is_one_line_and_changes_nothing(
+def test_an_mlflow_server_that_dies_during_training_is_one_warning_and_changes_no_result(
     small, tmp_path
 ):
     change(small, epochs=LONG)
@@ -222,7 +222,7 @@ def test_an_mlflow_server_that_dies_during_training_is_one_line_and_changes_noth
 
 
 def sent_run(server):
-    """Give the one run that W&B's server knows, and its id."""
+    """Return the only run on W&B's server, and its id."""
     ((number, run),) = server.runs.items()
     return number, run
 
@@ -248,7 +248,7 @@ def check_wandb_run(server, project):
     assert shown["panel_config"]["panelDefId"] == "wandb/confusion_matrix/v1"
 
 
-def test_wandb_online_has_the_whole_run_under_one_id(small):
+def test_wandb_online_stores_the_whole_run_under_one_id(small):
     change(small, tracking="wandb")
     with serve_wandb() as server:
         online = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY}
@@ -261,7 +261,7 @@ def test_wandb_online_has_the_whole_run_under_one_id(small):
     assert f"tracked in {server.url}/team/handwritten-digits/runs/{number}" in trained.stdout
 
 
-def test_wandb_sync_makes_one_run_of_what_training_and_evaluation_left_offline(small):
+def test_wandb_sync_merges_the_offline_folders_of_training_and_evaluation_into_one_run(small):
     change(small, tracking="wandb")
     said = stage(small, "train", **OFFLINE).stderr + stage(small, "evaluate", **OFFLINE).stderr
     assert said == ""
@@ -276,7 +276,7 @@ def test_wandb_sync_makes_one_run_of_what_training_and_evaluation_left_offline(s
         check_wandb_run(server, small)
 
 
-def test_without_a_login_wandb_is_one_line_and_asks_nobody_even_on_a_terminal(small):
+def test_without_a_login_wandb_is_one_warning_and_no_prompt_even_on_a_terminal(small):
     change(small, tracking="wandb")
     leader, terminal = pty.openpty()
     try:
@@ -288,15 +288,15 @@ def test_without_a_login_wandb_is_one_line_and_asks_nobody_even_on_a_terminal(sm
         os.close(terminal)
         os.close(leader)
     assert done.stderr == (
-        "Warning: tiny goes on without wandb, which failed: "
-        "there is no login; run `wandb login`, or set WANDB_MODE=offline\n"
+        "Warning: tiny continues without wandb, which failed: "
+        "not logged in; run `wandb login`, or set WANDB_MODE=offline\n"
     )
     assert (small / "models/tiny.npz").exists()
 
 
 @pytest.mark.parametrize("listening", [False, True])
 @pytest.mark.parametrize("tracker", ["mlflow", "wandb"])
-def test_a_server_that_does_not_answer_is_one_line_within_two_minutes(small, tracker, listening):
+def test_a_server_that_does_not_answer_is_one_warning_within_two_minutes(small, tracker, listening):
     change(small, tracking=tracker)
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
@@ -310,7 +310,7 @@ def test_a_server_that_does_not_answer_is_one_line_within_two_minutes(small, tra
     check_one_warning(done.stderr, tracker)
 
 
-def test_a_wandb_server_that_falls_silent_is_one_line_within_two_minutes(small):
+def test_a_wandb_server_that_stops_answering_is_one_warning_within_two_minutes(small):
     change(small, tracking="wandb", epochs=LONG)
     with serve_wandb() as server:
         online = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY}
@@ -329,7 +329,7 @@ def test_a_wandb_server_that_falls_silent_is_one_line_within_two_minutes(small):
 
 def check_one_warning(said, tracker):
     assert said.count("\n") == 1, said
-    assert said.startswith(f"Warning: tiny goes on without {tracker}, which failed: ")
+    assert said.startswith(f"Warning: tiny continues without {tracker}, which failed: ")
 
 
 def test_dvclives_folder_has_curves_metrics_confusion_matrix_model_and_report(small):
@@ -349,9 +349,9 @@ def check_dvclive_folder(folder, project):
         curve = pd.read_csv(folder / f"plots/metrics/{name}.tsv", sep="\t")
         assert curve["step"].tolist() == list(range(1, EPOCHS + 1))
         assert curve[name.split("/")[1]].tolist() == pytest.approx(values, rel=1e-5)
-    kept = json.loads((folder / "metrics.json").read_text())
-    assert {name: kept[name] for name in metrics(project)} == metrics(project)
-    assert (kept["step"], kept["status"]) == (EPOCHS, "finished")
+    saved = json.loads((folder / "metrics.json").read_text())
+    assert {name: saved[name] for name in metrics(project)} == metrics(project)
+    assert (saved["step"], saved["status"]) == (EPOCHS, "finished")
     settings = YAML(typ="safe").load(folder / "params.yaml")
     assert (settings["hidden"], settings["seed"]) == ([10], 0)
     assert settings["images"] == metrics(project)["train_images"]
@@ -362,7 +362,7 @@ def check_dvclive_folder(folder, project):
     ).read_bytes()
 
 
-def test_experiments_in_dvc_are_as_without_dvclive_and_each_has_a_folder_of_its_own(project):
+def test_dvc_experiments_are_the_same_without_dvclive_and_each_has_its_own_folder(project):
     change(project, epochs=EPOCHS)
 
     def run(command):
@@ -399,8 +399,8 @@ def test_experiments_in_dvc_are_as_without_dvclive_and_each_has_a_folder_of_its_
     assert "Data and pipelines are up to date." in run("dvc status")
 
     run("dvc exp run --temp --name apart -S tracking=dvclive -S seed=1 evaluate@tiny")
-    kept = json.loads((project / "tracking/dvclive/apart/tiny/metrics.json").read_text())
-    assert (kept["status"], kept["step"], kept["test_images"]) == ("finished", EPOCHS, 1000)
+    saved = json.loads((project / "tracking/dvclive/apart/tiny/metrics.json").read_text())
+    assert (saved["status"], saved["step"], saved["test_images"]) == ("finished", EPOCHS, 1000)
     assert YAML(typ="safe").load(project / "tracking/dvclive/apart/tiny/params.yaml")["seed"] == 1
 
 
@@ -415,7 +415,7 @@ def test_an_interrupted_run_is_marked_as_killed(small, tracker, number):
             training.send_signal(number)
             said = training.stdout.read()
             assert training.wait() != 0
-        assert "goes on without" not in said
+        assert "continues without" not in said
         assert status(small, tracker, server) == "killed"
     assert not (small / "models/tiny.npz").exists()
 
@@ -436,10 +436,10 @@ def test_a_run_that_diverges_is_marked_as_failed(small, tracker):
 
 
 def status(project, tracker, server):
-    """Say how the one run of a tracker ended."""
+    """Return the status of the only run of a tracker."""
     if tracker == "dvclive":
-        kept = json.loads((project / "tracking/dvclive/tiny/metrics.json").read_text())
-        return kept["status"]
+        saved = json.loads((project / "tracking/dvclive/tiny/metrics.json").read_text())
+        return saved["status"]
     if tracker == "mlflow":
         (path,) = project.glob("tracking/mlflow/*/*/meta.yaml")
         return {3: "finished", 4: "failed", 5: "killed"}[YAML(typ="safe").load(path)["status"]]
@@ -451,7 +451,11 @@ def test_results_are_the_same_bytes_with_and_without_tracking(small, tracker):
     stage(small, "train")
     stage(small, "evaluate")
     expected = results(small)
-    assert set(expected) >= {"models/tiny.npz", "metrics/tiny.json", "plots/history/tiny.csv"}
+    assert set(expected) >= {
+        "models/tiny.npz",
+        "metrics/variants/tiny.json",
+        "plots/history/tiny.csv",
+    }
     for path in expected:
         (small / path).unlink()
     change(small, tracking=tracker)
@@ -462,7 +466,7 @@ def test_results_are_the_same_bytes_with_and_without_tracking(small, tracker):
 
 
 def wait(condition, running):
-    """Wait until a condition holds, for as long as a process runs, but not for ever."""
+    """Wait until a condition holds. Fail if the process ends first, or after ten minutes."""
     until = time.monotonic() + 600
     while not condition():
         assert running.poll() is None, running.stdout.read()

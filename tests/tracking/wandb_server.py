@@ -1,7 +1,7 @@
-"""What W&B's client needs of W&B's server, on a local port: it keeps runs, files and models.
+"""A local server with the parts of W&B's API that its client needs for runs, files and models.
 
-The real one cannot be had without an account. The answers hold what the client's own queries ask
-for; to a query that is not known here the answer is empty.
+The real server needs an account. Each answer contains the fields that the client's query asks
+for; unknown queries get an empty answer.
 """
 
 import gzip
@@ -24,7 +24,7 @@ _PROJECT = {"id": "p", "internalId": "p", "name": "p", "entity": {"id": "e", "na
 
 @dataclass
 class Run:
-    """What the server knows of a run. exit_code is None as long as the run goes on."""
+    """A run on the server. exit_code is None while it is running."""
 
     name: str
     config: dict[str, Any] = field(default_factory=dict)
@@ -37,12 +37,12 @@ class Run:
 
 
 class WandbServer:
-    """Runs by their id, artifacts' types by their number, uploaded files by their path."""
+    """Runs by id, artifact types by number, uploaded files by path."""
 
     def __init__(self) -> None:
         self.url = ""
         self.stalled = False
-        """Whether requests wait for an answer."""
+        """Whether requests are left without an answer."""
         self.runs: dict[str, Run] = {}
         self.artifacts: list[str] = []
         self.files: dict[str, bytes] = {}
@@ -64,16 +64,16 @@ class WandbServer:
         return answers[name](given) if name in answers else {}
 
     def stream(self, run: str, content: dict[str, Any]) -> None:
-        """Take lines of a run's history and summary, and its end."""
-        kept = self.runs[run]
+        """Store lines of a run's history and summary, and its exit code."""
+        stored = self.runs[run]
         for name, part in content.get("files", {}).items():
             lines = [json.loads(line) for line in part["content"]]
             if name == "wandb-history.jsonl":
-                kept.history.update(enumerate(lines, start=part["offset"]))
+                stored.history.update(enumerate(lines, start=part["offset"]))
             if name == "wandb-summary.json":
-                kept.summary = lines[-1]
+                stored.summary = lines[-1]
         if content.get("complete"):
-            kept.exit_code = content["exitcode"]
+            stored.exit_code = content["exitcode"]
 
     def _viewer(self, _: dict[str, Any]) -> dict[str, Any]:
         return {"viewer": {"id": "v", "entity": "team", "username": "anna", "teams": {"edges": []}}}
@@ -176,7 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
     def handle(self) -> None:
         try:
             super().handle()
-        except ConnectionError:  # the client ends without goodbye
+        except ConnectionError:  # the client closes the connection abruptly
             self.close_connection = True
 
     def do_POST(self) -> None:

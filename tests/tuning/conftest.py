@@ -1,9 +1,9 @@
-"""What tests of sweeps share: real digits in splits, and small spaces to try."""
+"""Fixtures for sweeps: splits of real digits, and small search spaces."""
 
 import numpy as np
 import pytest
 
-from pipeline.params import SpaceSettings, VariantSettings
+from pipeline.base.params import SpaceSettings, VariantSettings
 from pipeline.tuning.plan import SweepPlan
 from pipeline.tuning.run import run_trials
 from tests.splits import write_splits
@@ -13,7 +13,7 @@ SMALL = VariantSettings(hidden=[16], lr=0.1, batch_size=20, epochs=3)
 
 @pytest.fixture(scope="session")
 def splits(digits, tmp_path_factory):
-    """A folder with 400 digits to train on and 200 to validate."""
+    """A folder with 400 digits for training and 200 for validation."""
     folder = tmp_path_factory.mktemp("splits")
     rows = np.random.default_rng(0).permutation(len(digits.labels))
     write_splits(folder, digits, {"train": rows[:400], "validation": rows[400:600]})
@@ -29,7 +29,7 @@ def plan_of(settings=None, base=SMALL, seed=0, **changes):
 
 @pytest.fixture
 def sweep(splits, tmp_path):
-    """Run a plan on workers in this process; give its trials and the lines that it told."""
+    """A function that runs a plan on workers in this process and returns its trials and output."""
 
     def run(plan, workers=2, folder="store", address=None):
         lines = []

@@ -1,4 +1,4 @@
-"""Sweeps on a Dask cluster that is started from the command line, and what is killed on the way."""
+"""Sweeps on a Dask cluster started from the command line, with workers and clients killed."""
 
 import json
 import os
@@ -26,7 +26,7 @@ RESULTS = (
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory):
-    """A copy of the project with the offline sample, split as the pipeline splits it."""
+    """A copy of the project with the offline sample, split by the pipeline."""
     folder = tmp_path_factory.mktemp("sample")
     for name in ("pipeline", "stages"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -39,7 +39,7 @@ def sample(tmp_path_factory):
 
 @contextmanager
 def running(folder, name, *command):
-    """Run a module until the block ends; its output goes to a file."""
+    """Run a module until the block ends, with its output in a file."""
     with (
         open(folder / f"{name}.log", "w") as log,
         subprocess.Popen(
@@ -55,9 +55,9 @@ def running(folder, name, *command):
 
 @contextmanager
 def cluster(folder, workers, *options, code=None):
-    """Run a scheduler and so many workers on loopback; give the scheduler's address.
+    """Run a scheduler and `workers` workers on loopback, and yield the scheduler's address.
 
-    code: the folder whose code workers run, if not the same.
+    code: folder of the code that the workers run, by default `folder`.
     """
     file = folder / "scheduler.json"
     scheduler = ("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", 0)
@@ -84,7 +84,7 @@ def worker(folder, name, address, *options):
 
 @contextmanager
 def sweep(folder, *options):
-    """Run a sweep; its lines can be read as they come."""
+    """Start a sweep whose output can be read line by line."""
     with subprocess.Popen(
         [sys.executable, "-u", "-m", "stages.sweep", "two_hidden", *options],
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -93,14 +93,14 @@ def sweep(folder, *options):
         process.kill()
 
 
-def trials_told(lines):
+def reported_trials(lines):
     return [int(found[1]) for line in lines if (found := re.match(r"trial (\d+)", line))]
 
 
-def until_told(process, count):
-    """Read lines until so many trials were told."""
+def until_reported(process, count):
+    """Read lines until `count` trials are reported."""
     lines = []
-    while len(trials_told(lines)) < count:
+    while len(reported_trials(lines)) < count:
         lines.append(process.stdout.readline())
         assert lines[-1], process.stderr.read()
     return lines
@@ -116,46 +116,46 @@ def change_space(folder, **changes):
         params["sweep"]["spaces"]["broad"] |= changes
 
 
-def test_forty_trials_survive_the_kill_of_a_worker_and_of_the_client(sample, tmp_path):
+def test_forty_trials_survive_a_killed_worker_and_a_killed_client(sample, tmp_path):
     disturbed, calm = copied(sample, tmp_path / "disturbed"), copied(sample, tmp_path / "calm")
     with cluster(disturbed, 2) as address:
         with sweep(disturbed, "--scheduler", address) as process:
-            before = until_told(process, 8)
+            before = until_reported(process, 8)
             with Client(address) as client:
                 busy = next(at for at, trials in client.processing().items() if trials)
                 pid = client.run(os.getpid, workers=[busy])[busy]
             os.kill(pid, signal.SIGKILL)
-            before += until_told(process, 8)
+            before += until_reported(process, 8)
             process.send_signal(signal.SIGKILL)
             before += process.stdout.readlines()
         with sweep(disturbed, "--scheduler", address) as process:
             after = process.stdout.readlines()
             assert process.wait() == 0, process.stderr.read()
         with Client(address) as client:
-            assert len(client.nthreads()) == 2  # the killed one has come back
-    kept = int(re.match(r"(\d+) of 40 were finished before", after[0])[1])
-    assert 16 <= kept < 40
-    assert not set(trials_told(before)) & set(trials_told(after))
-    assert kept + len(trials_told(after)) == 40
+            assert len(client.nthreads()) == 2  # the killed worker has restarted
+    finished = int(re.match(r"(\d+) of 40 trials already finished", after[0])[1])
+    assert 16 <= finished < 40
+    assert not set(reported_trials(before)) & set(reported_trials(after))
+    assert finished + len(reported_trials(after)) == 40
     table = pd.read_csv(disturbed / "plots/sweep.csv")
     assert table["trial"].tolist() == list(range(40))
     assert set(table["state"]) <= {"complete", "failed"}
     with sweep(calm) as process:
         lines = process.stdout.readlines()
         assert process.wait() == 0, process.stderr.read()
-    assert len(set(trials_told(lines))) == 40
+    assert len(set(reported_trials(lines))) == 40
     for name in RESULTS:
         assert (disturbed / name).read_bytes() == (calm / name).read_bytes(), name
 
 
-def test_the_data_reach_a_worker_once_also_one_that_is_killed_or_joins_later(sample, tmp_path):
+def test_the_data_are_sent_once_to_each_worker_even_if_it_restarts_or_joins_later(sample, tmp_path):
     folder = copied(sample, tmp_path / "project")
     change_space(folder, trials=100)
     with (
         cluster(folder, 1) as address,
         sweep(folder, "--scheduler", address) as process,
     ):
-        until_told(process, 2)
+        until_reported(process, 2)
         with worker(folder, "late", address):
             with Client(address) as client:
                 client.wait_for_workers(2, timeout=60)
@@ -163,7 +163,7 @@ def test_the_data_reach_a_worker_once_also_one_that_is_killed_or_joins_later(sam
                 os.kill(client.run(os.getpid, workers=[first])[first], signal.SIGKILL)
                 deadline = time.monotonic() + 60
                 while first in (there := client.nthreads()) or len(there) < 2:
-                    assert time.monotonic() < deadline, "the killed worker did not come back"
+                    assert time.monotonic() < deadline, "the killed worker did not restart"
                     time.sleep(0.1)
             process.stdout.readlines()
             assert process.wait() == 0, process.stderr.read()
@@ -175,7 +175,7 @@ def test_the_data_reach_a_worker_once_also_one_that_is_killed_or_joins_later(sam
         assert 1 <= given == born, log
 
 
-def test_a_trial_that_kills_its_workers_has_failed_and_the_others_go_on(sample, tmp_path):
+def test_a_trial_that_kills_its_workers_fails_and_the_others_continue(sample, tmp_path):
     folder = copied(sample, tmp_path / "project")
     tried = {"hidden": [[8], [200_000], [16]], "epochs": [2]}
     change_space(folder, sampler="grid", settings=tried)
@@ -192,7 +192,7 @@ def test_a_trial_that_kills_its_workers_has_failed_and_the_others_go_on(sample, 
     assert reason.startswith("its worker died, 4 times")
 
 
-def test_a_worker_with_other_code_is_refused_in_one_line(sample, tmp_path):
+def test_a_worker_with_other_code_is_a_one_line_error(sample, tmp_path):
     folder, other = copied(sample, tmp_path / "project"), copied(sample, tmp_path / "other")
     with open(other / "pipeline/nn/losses.py", "a") as file:
         file.write("# another rule\n")
@@ -206,23 +206,21 @@ def test_a_worker_with_other_code_is_refused_in_one_line(sample, tmp_path):
     assert line.endswith("has another version of this project's code")
 
 
-def test_a_scheduler_that_is_lost_ends_the_sweep_in_one_line_and_keeps_what_is_finished(
-    sample, tmp_path
-):
+def test_a_lost_scheduler_is_a_one_line_error_and_finished_trials_are_saved(sample, tmp_path):
     folder = copied(sample, tmp_path / "project")
     change_space(folder, trials=6)
     with (
         cluster(folder, 2) as address,
         sweep(folder, "--scheduler", address) as process,
     ):
-        until_told(process, 2)
+        until_reported(process, 2)
         with Client(address) as client:
             client.shutdown()
         process.stdout.readlines()
         assert process.wait() == 1
         (line,) = process.stderr.read().splitlines()
-    assert line.startswith("Error: the connection to the scheduler was lost; start again to go on")
+    assert line.startswith("Error: the connection to the scheduler was lost; run the command again")
     with sweep(folder) as process:
-        assert re.match(r"[2-5] of 6 were finished before", process.stdout.readline())
+        assert re.match(r"[2-5] of 6 trials already finished", process.stdout.readline())
         process.stdout.readlines()
         assert process.wait() == 0, process.stderr.read()

@@ -1,4 +1,4 @@
-"""A machine that would give other results is told from one that gives the same."""
+"""A machine that could give other results is distinguished from one that cannot."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from pipeline.tuning.fingerprint import CODE, own_fingerprint
 from tests.test_structure import reachable
 
 
-def test_the_code_that_counts_is_all_that_chooses_and_runs_trials():
+def test_the_fingerprint_covers_all_code_that_chooses_and_runs_trials():
     module = "pipeline/tuning/"
     needed = reachable(f"{module}worker.py") | reachable(f"{module}plan.py") | {f"{module}plan.py"}
     needed |= {f"{module}worker.py"}
@@ -31,6 +31,6 @@ def test_the_same_machine_is_accepted():
         ("code", "has another version of this project's code"),
     ],
 )
-def test_another_machine_is_refused_with_the_reason(changed, reason):
+def test_a_different_machine_is_rejected_with_the_reason(changed, reason):
     own = own_fingerprint()
     assert own.refusal(replace(own, **{changed: "other"})).startswith(reason)

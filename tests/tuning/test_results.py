@@ -1,10 +1,10 @@
-"""What a sweep and repeats report of their trials."""
+"""The results that a sweep and repeats report."""
 
 import numpy as np
 import pytest
 from optuna.trial import create_trial
 
-from pipeline.errors import TrainingError
+from pipeline.base.errors import TrainingError
 from pipeline.tuning.plan import RepeatPlan
 from pipeline.tuning.repeats import repeat_statistics
 from pipeline.tuning.results import (
@@ -43,7 +43,7 @@ TRIALS = [
 ]  # fmt: skip
 
 
-def test_the_best_ran_to_its_end_with_the_highest_accuracy_and_of_equal_ones_is_the_first():
+def test_the_best_trial_is_complete_with_the_highest_accuracy_and_the_first_of_a_tie():
     assert best_trial(TRIALS).number == 1
     assert best_trial(TRIALS[::-1]).number == 1
 
@@ -59,14 +59,14 @@ def test_the_summary_names_the_best_trials_settings_and_counts_all():
     }
 
 
-def test_the_command_of_the_winner_sets_all_that_was_tried():
+def test_the_winning_command_sets_everything_that_was_tried():
     assert winning_command(PLAN, TRIALS) == (
         "dvc exp run -S variants.small.lr=0.125 -S 'variants.small.hidden=[16,8]' "
         "-S variants.small.clip_norm=null"
     )
 
 
-def test_the_table_has_a_row_a_trial_with_its_settings_and_reason():
+def test_the_table_has_one_row_per_trial_with_its_settings_and_reason():
     table = trial_table(PLAN, TRIALS)
     assert list(table.columns) == [
         "trial", "state", "validation_accuracy", "validation_cost", "epochs_run",
@@ -78,12 +78,12 @@ def test_the_table_has_a_row_a_trial_with_its_settings_and_reason():
     assert table["reason"].iloc[4] == "the training cost is nan"
 
 
-def test_when_no_trial_ran_to_its_end_the_first_reason_is_told():
+def test_if_no_trial_completes_the_error_has_the_first_reason():
     with pytest.raises(TrainingError, match=r"none of 2 trials .* first: the training cost is nan"):
         best_trial([trial(0, 0.5, "pruned"), trial(1, None, "failed")])
 
 
-def test_importance_finds_the_setting_that_decides():
+def test_importance_finds_the_setting_that_matters():
     rng = np.random.default_rng(0)
     trials = [
         trial(number, float(0.5 + lr / 3), lr=float(lr), hidden=str(rng.choice(["[8]", "[16, 8]"])))
@@ -97,7 +97,7 @@ def test_importance_finds_the_setting_that_decides():
 
 
 @pytest.mark.parametrize("trials", [[], TRIALS[:1], [trial(0, 0.5), trial(1, 0.5)]])
-def test_importance_of_too_little_is_nothing(trials):
+def test_importance_is_empty_for_too_few_trials(trials):
     assert importances(trials) == {}
 
 
@@ -114,12 +114,12 @@ def test_repeats_give_the_mean_the_deviation_and_students_interval_by_hand():
     found = repeat_statistics(repeated([0.90, 0.92, 0.91, None, 0.93]))
     assert found["mean"] == pytest.approx(0.915)
     assert found["standard_deviation"] == pytest.approx(0.0129099, rel=1e-5)
-    half = 3.182446 * 0.0129099 / 2  # t of 3 degrees of freedom at 97.5 %, from a table
+    half = 3.182446 * 0.0129099 / 2  # t for 3 degrees of freedom at 97.5 %, from a table
     assert (found["low"], found["high"]) == pytest.approx((0.915 - half, 0.915 + half), rel=1e-5)
     assert (found["repeats"], found["failed"]) == (4, 1)
     assert found["validation_accuracy"] == {"3": 0.9, "4": 0.92, "5": 0.91, "7": 0.93}
 
 
-def test_one_repeat_that_ended_tells_nothing_about_luck():
+def test_a_single_completed_repeat_is_not_enough():
     with pytest.raises(TrainingError, match="1 of 2 repeats failed; the first: the training cost"):
         repeat_statistics(repeated([0.9, None]))

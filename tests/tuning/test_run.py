@@ -1,11 +1,11 @@
-"""Whole sweeps on Dask workers in this process: what is tried, kept, ended early, continued."""
+"""Whole sweeps on Dask workers in this process: tried, stored, pruned and resumed trials."""
 
 from dataclasses import replace
 
 import pytest
 from optuna.trial import TrialState
 
-from pipeline.datasets.tables import open_examples, read_examples
+from pipeline.datasets.parquet import open_examples, read_examples
 from pipeline.nn.devices import CPU
 from pipeline.nn.streaming import hold, training_set
 from pipeline.nn.training import Training, make_network
@@ -43,7 +43,7 @@ def test_any_number_of_workers_gives_the_same_trials_and_results(sweep, pruner):
     assert all(len(outcome.accuracies) == 9 for outcome in ended if outcome not in pruned)
 
 
-def test_later_trials_learn_from_earlier_ones_but_not_from_those_that_run_beside_them(sweep):
+def test_trials_learn_from_earlier_ones_but_not_from_those_running_at_the_same_time(sweep):
     first, _ = sweep(plan_of(parallel=1), folder="one")
     wide, _ = sweep(plan_of(parallel=16), folder="sixteen")
     assert [t.params for t in first[:10]] == [t.params for t in wide[:10]]  # chosen at random
@@ -66,7 +66,7 @@ def test_a_grid_tries_every_combination_once(sweep):
     assert lines[-1].endswith("; 6 of 6")
 
 
-def test_a_trial_that_fails_is_kept_with_its_reason_and_the_sweep_goes_on(sweep):
+def test_a_failed_trial_is_stored_with_its_reason_and_the_sweep_continues(sweep):
     settings = {"lr": [0.1, 1e30], "hidden": [[8], [10**6, 10**6]]}
     trials, lines = sweep(plan_of(settings, sampler="grid"))
     by_params = {(t.params["lr"], t.params["hidden"]): t for t in trials}
@@ -80,17 +80,17 @@ def test_a_trial_that_fails_is_kept_with_its_reason_and_the_sweep_goes_on(sweep)
     assert sum("failed: " in line for line in lines) == 3
 
 
-def test_a_finished_sweep_runs_nothing_and_more_trials_go_on_from_it(sweep):
+def test_a_finished_sweep_runs_nothing_and_can_be_extended(sweep):
     plan = plan_of(trials=12)
     shorter = replace(plan, space=plan.space.model_copy(update={"trials": 5}))
     first, _ = sweep(shorter)
     again, lines = sweep(shorter)
     assert facts(again) == facts(first)
-    assert lines == ["5 of 5 were finished before"]
+    assert lines == ["5 of 5 trials already finished"]
     _, lines = sweep(shorter, address="tcp://nobody:1")
-    assert lines[1:] == ["nobody was looked for at tcp://nobody:1: no trial is left to run"]
+    assert lines[1:] == ["no trials left to run, did not connect to tcp://nobody:1"]
     more, lines = sweep(plan)
-    assert lines[0] == "5 of 12 were finished before"
+    assert lines[0] == "5 of 12 trials already finished"
     assert len([line for line in lines if line.startswith("trial")]) == 7
     assert facts(more) == facts(sweep(plan, folder="at once")[0])
 
@@ -100,7 +100,7 @@ def test_a_finished_sweep_runs_nothing_and_more_trials_go_on_from_it(sweep):
     [plan_of(), pytest.param(plan_of(STEEP, pruner="median", trials=20), marks=pytest.mark.slow)],
     ids=["to their end", "pruned"],
 )
-def test_a_sweep_that_is_ended_anywhere_goes_on_to_the_same_end(sweep, monkeypatch, plan):
+def test_a_sweep_stopped_anywhere_continues_to_the_same_result(sweep, monkeypatch, plan):
     undisturbed, _ = sweep(plan, folder="undisturbed")
     calls = []
 
@@ -117,11 +117,11 @@ def test_a_sweep_that_is_ended_anywhere_goes_on_to_the_same_end(sweep, monkeypat
             sweep(plan)
     trials, lines = sweep(plan)
     assert facts(trials) == facts(undisturbed)
-    assert lines[0] == f"7 of {plan.total} were finished before"
+    assert lines[0] == f"7 of {plan.total} trials already finished"
     assert len(calls) == plan.total + 2
 
 
-def test_the_data_reach_each_worker_once_however_many_trials_it_runs(sweep, monkeypatch):
+def test_the_data_are_sent_to_each_worker_once_for_all_its_trials(sweep, monkeypatch):
     read = []
 
     def read_and_count(path):
@@ -134,7 +134,7 @@ def test_the_data_reach_each_worker_once_however_many_trials_it_runs(sweep, monk
 
 
 @pytest.mark.parametrize("buffer", ["all", 100])
-def test_a_trial_gives_what_the_same_settings_give_in_the_pipeline(sweep, splits, buffer):
+def test_a_trial_gives_the_same_result_as_the_pipeline_with_its_settings(sweep, splits, buffer):
     plan = replace(plan_of({"lr": [0.3]}, sampler="grid", seed=2), shuffle_buffer=buffer)
     (trial,), _ = sweep(plan)
     settings = SMALL.model_copy(update={"lr": 0.3})
@@ -144,12 +144,12 @@ def test_a_trial_gives_what_the_same_settings_give_in_the_pipeline(sweep, splits
     engine = CPU.engine(network, settings, threads=2)
     images = training_set(engine, training, buffer)
     pipelines = Training(engine, settings, images, hold(engine, held_out), rng)
-    scores = [report.validation for report in pipelines.run()]
+    scores = [report.validation for report in pipelines.epochs()]
     assert outcome_of(trial).accuracies == [score.accuracy for score in scores]
     assert outcome_of(trial).cost == scores[-1].cost
 
 
-def test_repeats_differ_in_their_seed_alone(sweep):
+def test_repeats_differ_only_in_their_seed(sweep):
     plan = RepeatPlan("small", SMALL, seed=5, total=4, device="cpu")
     trials, lines = sweep(plan)
     assert [trial.params for trial in trials] == [{"seed": seed} for seed in (5, 6, 7, 8)]

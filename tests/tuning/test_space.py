@@ -1,4 +1,4 @@
-"""Search spaces: what Optuna is asked to choose from, and what becomes of its choices."""
+"""Search spaces: what Optuna chooses from, and the settings that its choices become."""
 
 import itertools
 
@@ -13,8 +13,9 @@ from optuna.distributions import (
     IntDistribution as Ints,
 )
 
-from pipeline.errors import SettingsError
-from pipeline.params import Settings, SpaceSettings, read_params
+from pipeline.base.errors import SettingsError
+from pipeline.base.params import Settings, SpaceSettings
+from pipeline.base.params_file import read_params
 from pipeline.tuning.space import (
     assignments,
     check_space,
@@ -66,7 +67,7 @@ def test_ranges_choices_and_layers_become_optunas_distributions():
     }
 
 
-def test_what_optuna_chooses_becomes_settings_and_all_else_stays_as_it_was():
+def test_optunas_choices_become_settings_and_all_others_stay_the_same():
     space = space_of(
         {
             "lr": {"low": 0.1, "high": 1},
@@ -104,7 +105,7 @@ def test_a_grid_has_every_value_of_every_setting():
     assert values["hidden.2"] == [5]
 
 
-def test_logarithmic_are_such_ranges_and_choices_that_span_a_wide_range():
+def test_logarithmic_ranges_and_widely_spread_choices_get_a_logarithmic_scale():
     space = space_of(
         {
             "lr": [0.003, 0.7],
@@ -134,7 +135,7 @@ def test_logarithmic_are_such_ranges_and_choices_that_span_a_wide_range():
         ),
     ],
 )
-def test_a_space_with_settings_that_do_not_fit_is_refused_before_anything_runs(settings, message):
+def test_a_space_with_invalid_settings_is_rejected_before_anything_runs(settings, message):
     with pytest.raises(SettingsError) as refused:
         check_space(settings_with(space_of(settings)), "two_hidden", "tried")
     assert f"sweep.spaces.tried.settings {message}" in str(refused.value)
@@ -149,7 +150,7 @@ def test_a_space_with_settings_that_do_not_fit_is_refused_before_anything_runs(s
         {"loss": ["mean_squared_error"], "output": ["sigmoid"], "lr": [0.1, 0.2]},
     ],
 )
-def test_settings_that_fit_only_together_are_accepted(settings):
+def test_settings_that_are_valid_only_together_are_accepted(settings):
     check_space(settings_with(space_of(settings)), "two_hidden", "tried")
 
 
@@ -170,20 +171,20 @@ def test_every_combination_of_an_accepted_space_is_valid():
         settings_of(dict(zip(values, combination, strict=True)), space, BASE)
 
 
-def test_a_setting_that_is_set_for_all_variants_cannot_be_tried():
+def test_a_setting_fixed_for_all_variants_cannot_be_searched():
     space = space_of({"lr": [0.1, 0.2]})
     check_space(settings_with(space, epochs=3), "two_hidden", "tried")
-    with pytest.raises(SettingsError, match=r"lr must be null, for .*\.lr is to be tried, got 0.5"):
+    with pytest.raises(SettingsError, match=r"lr must be null because .*\.lr varies it, got 0.5"):
         check_space(settings_with(space, lr=0.5), "two_hidden", "tried")
 
 
 @pytest.mark.parametrize(("variant", "name"), [("deep", "tried"), ("two_hidden", "gone")])
-def test_an_unknown_variant_or_space_is_refused(variant, name):
+def test_an_unknown_variant_or_space_is_rejected(variant, name):
     with pytest.raises(SettingsError, match="must be one of"):
         check_space(settings_with(space_of({"lr": [0.1]})), variant, name)
 
 
-def test_the_winners_options_are_ready_for_a_shell():
+def test_the_winners_options_are_quoted_for_a_shell():
     space = space_of(
         {"lr": [1e-05, 0.1], "hidden": [[20, 30]], "clip_norm": [None], "initializer": ["he"]}
     )

@@ -1,4 +1,4 @@
-"""`python -m stages.sweep` and `stages.repeat`: what they write, and mistakes in one line."""
+"""`python -m stages.sweep` and `stages.repeat`: their outputs and their error messages."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def change(key, value):
 
 @pytest.fixture(name="folder")
 def _folder(project, splits, monkeypatch):
-    """A copy of the project with few digits and a quick sweep, as the working directory."""
+    """A copy of the project, with few digits and a quick sweep, as the working directory."""
     shutil.copytree(splits, project / "data/splits")
     shutil.copytree(ROOT / "sweep", project / "sweep")
     monkeypatch.chdir(project)
@@ -55,18 +55,18 @@ def shell(*command, **environment):
 
 
 def refusal(command, *arguments):
-    """Run a command that must fail; give its one line."""
+    """Run a command that must fail, and return its one-line error."""
     result = CliRunner().invoke(command, list(arguments))
     assert result.exit_code == 1, result.output
-    *told, line = result.output.splitlines()
+    *output, line = result.output.splitlines()
     assert line.startswith("Error: ")
-    assert not told or told[0].startswith("looking for workers at ")
+    assert not output or output[0].startswith("looking for workers at ")
     assert not [*Path("plots").iterdir(), *Path("metrics").iterdir()]
     return line
 
 
 @pytest.mark.parametrize("command", [sweep, repeat])
-def test_a_mistake_is_one_line_and_nothing_is_written(folder, monkeypatch, command):
+def test_a_mistake_is_a_one_line_error_and_nothing_is_written(folder, monkeypatch, command):
     assert "variant must be one of full_batch, " in refusal(command, "deep")
     line = refusal(command, "tiny", "--scheduler", "tcp://127.0.0.1:1:2")
     assert "no Dask scheduler answers at tcp://127.0.0.1:1:2" in line
@@ -79,12 +79,12 @@ def test_a_mistake_is_one_line_and_nothing_is_written(folder, monkeypatch, comma
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_space_that_does_not_fit_is_one_line():
+def test_an_invalid_space_is_a_one_line_error():
     assert "sweep.space must be one of broad, " in refusal(sweep, "tiny", "--space", "gone")
     change("lr", 0.5)
     line = refusal(sweep, "tiny")
     assert line.endswith(
-        "lr must be null, for sweep.spaces.broad.settings.lr is to be tried, got 0.5"
+        "lr must be null because sweep.spaces.broad.settings.lr varies it, got 0.5"
     )
 
 
@@ -113,14 +113,14 @@ def test_a_sweep_writes_its_results_and_the_winner_trains_to_the_same_accuracy(f
 
 
 @pytest.mark.slow
-def test_repeats_are_kept_and_told_in_one_line(folder):
+def test_repeats_are_stored_and_summarised_in_one_line(folder):
     change("variants.tiny.epochs", 4)
     change("variants.tiny.batch_size", 20)
     command = (sys.executable, "-m", "stages.repeat", "tiny", "--seeds")
     assert shell(*command, "3").returncode == 0
     result = shell(*command, "5")
     assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith("3 of 5 were finished before")
+    assert result.stdout.startswith("3 of 5 trials already finished")
     found = json.loads((folder / "metrics/repeat/tiny.json").read_text())
     assert list(found["validation_accuracy"]) == ["0", "1", "2", "3", "4"]
     assert found["low"] < found["mean"] < found["high"]
@@ -129,7 +129,7 @@ def test_repeats_are_kept_and_told_in_one_line(folder):
 
 
 @pytest.mark.slow
-def test_dvc_runs_the_sweep_when_asked_and_never_else(folder):
+def test_dvc_runs_the_sweep_only_on_request(folder):
     environment = {"DVC_NO_ANALYTICS": "1"}
     assert shell("git", "init", "-q").returncode == 0
     asked = shell("dvc", "repro", "sweep/dvc.yaml", **environment)

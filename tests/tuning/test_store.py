@@ -1,4 +1,4 @@
-"""What is kept of trials survives kills and power failures, and never meets other settings."""
+"""Stored trials survive kills and power failures and are never mixed with other settings."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
-from pipeline.errors import DataError, PipelineError
+from pipeline.base.errors import DataError, PipelineError
 from pipeline.tuning.store import JOURNAL, digest_of, open_store, outcome_of
 from pipeline.tuning.trial import Outcome
 from tests.conftest import ROOT
@@ -21,7 +21,7 @@ def journal_of(root):
     return root / digest_of(SETTINGS) / JOURNAL
 
 
-def test_finished_trials_come_back_as_they_were_and_begun_ones_without_a_result(tmp_path):
+def test_finished_trials_are_restored_and_unfinished_ones_have_no_result(tmp_path):
     outcomes = [
         ENDED,
         Outcome("pruned", [0.3], 0.7, rungs={"completed_rung_0": 0.3}),
@@ -52,7 +52,7 @@ def test_other_settings_do_not_see_the_trials(tmp_path):
 
 
 @pytest.mark.parametrize("lost", range(1, 200, 33))
-def test_half_a_last_line_is_dropped_and_the_trial_is_run_again(tmp_path, lost):
+def test_an_incomplete_last_line_is_dropped_and_its_trial_is_run_again(tmp_path, lost):
     with open_store(tmp_path, SETTINGS) as store:
         store.add({"lr": 0.1}, TRIED)
         store.finish(0, ENDED)
@@ -68,7 +68,7 @@ def test_half_a_last_line_is_dropped_and_the_trial_is_run_again(tmp_path, lost):
         assert [trial.state for trial in store.trials] == [TrialState.COMPLETE] * 2
 
 
-def test_the_lock_of_a_killed_process_does_not_hold_up_the_next(tmp_path):
+def test_the_lock_of_a_killed_process_does_not_block_the_next(tmp_path):
     with open_store(tmp_path, SETTINGS) as store:
         store.add({"lr": 0.1}, TRIED)
     lock = journal_of(tmp_path).with_name(f"{JOURNAL}.lock")
@@ -101,20 +101,20 @@ with open_store(Path({str(tmp_path)!r}), {SETTINGS!r}):
         assert store.trials == []
 
 
-def test_a_damaged_journal_is_one_line_that_says_what_to_remove(tmp_path):
+def test_a_damaged_journal_is_a_one_line_error_that_says_what_to_remove(tmp_path):
     with open_store(tmp_path, SETTINGS) as store:
         store.add({"lr": 0.1}, TRIED)
     journal = journal_of(tmp_path)
     journal.write_text("no json\n" + journal.read_text())
     with (
-        pytest.raises(DataError, match=r"journal is damaged; remove .* to begin anew") as refused,
+        pytest.raises(DataError, match=r"journal is damaged; remove .* to start over") as refused,
         open_store(tmp_path, SETTINGS),
     ):
         pass
     assert "\n" not in str(refused.value)
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+def test_a_folder_that_cannot_be_written_is_a_one_line_error(tmp_path):
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(PipelineError, match="cannot be written: Not a directory"),

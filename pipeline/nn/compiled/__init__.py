@@ -1,7 +1,7 @@
-"""Training on processors, compiled by Numba: the same bits on all, on any number of threads.
+"""Training on CPUs, compiled by Numba: the same bits on all CPUs and any number of threads.
 
-Reading order: `docs/arithmetic.md`, then `records` (what is computed on), `functions`, `kernels`
-(the innermost loops; `vectors` is what they are written in), `step` (a piece of work), `epoch` (the
-pieces in order; `team` shares them among threads). These need Numba. What uses them does not:
-`code` (compiles them once), `threads`, `engine`.
+Read `docs/arithmetic.md` first, then `records` (the data structures), `functions`, `kernels` (the
+innermost loops, written with `vectors`), `step` (one piece of work) and `epoch` (all pieces in
+order, which `team` distributes among threads). These modules need Numba. The modules that call them
+do not: `code` (compiles them once), `threads`, `engine`.
 """

@@ -1,8 +1,8 @@
-"""The compiled code: made once per machine and version of its sources, then found in a file.
+"""The compiled code: compiled once per machine and version of its sources, then read from a file.
 
-Clones of the project, copies that DVC makes of it, Dask's workers and tests share the file. What is
-in it will run, so it is kept only where nobody else can write. Numba is imported only to make it:
-that takes longer than all a short command has to do.
+Clones of the project, DVC's copies of it, Dask workers and tests share the file. Its content is
+executed, so it is stored only where no other user can write. Numba is imported only to compile:
+importing it takes longer than a short command.
 """
 
 import base64
@@ -22,29 +22,29 @@ from typing import Any
 import llvmlite.binding as llvm
 from platformdirs import user_cache_path
 
-from pipeline.errors import PipelineError
-from pipeline.files import whole_file
+from pipeline.base.errors import PipelineError
+from pipeline.base.files import whole_file
 
 _HERE = Path(__file__).parent
 _DIGEST = 64
 _ENGINES: list[Any] = []
-"""What owns the code in memory, which must stay there for as long as the process lasts."""
+"""The owners of the code in memory, which must live as long as the process."""
 
 
 class Function:
-    """A compiled function of integers: to be called from Python, or by its address."""
+    """A compiled function of integers, called from Python or by its address."""
 
     def __init__(self, address: int, arguments: int) -> None:
         self.address = address
         self._call = CFUNCTYPE(None, *[c_int64] * arguments)(address)
 
     def __call__(self, *arguments: int) -> None:
-        """Call it, without Python's lock."""
+        """Call the function without holding Python's global interpreter lock."""
         self._call(*arguments)
 
 
 def functions() -> dict[str, Function]:
-    """Return what `step` and `epoch` define, by name; threads may ask at once."""
+    """Return the functions of `step` and `epoch` by name. Safe to call from several threads."""
     with _ONE_AT_A_TIME:
         return _functions()
 
@@ -64,7 +64,7 @@ def _functions() -> dict[str, Function]:
 
 
 def _make() -> dict[str, Any]:
-    """Compile; return each function's symbol, number of arguments and machine code."""
+    """Compile everything; return each function's symbol, number of arguments and machine code."""
     from pipeline.nn.compiled import epoch, step
 
     processor, features = _processor()
@@ -93,7 +93,7 @@ def _load(made: dict[str, Any]) -> dict[str, Function]:
     for function in made.values():
         for symbol in function["foreign"]:
             if llvm.address_of_symbol(symbol) is None:
-                # Numba's way to raise errors, which nothing here does.
+                # Numba would raise errors through these symbols. Nothing here raises.
                 llvm.add_symbol(symbol, cast(CDLL(None).abort, c_void_p).value)
         code = base64.b64decode(function["code"])
         engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(code))
@@ -112,20 +112,20 @@ def _target() -> Any:
 
 
 def _processor() -> tuple[str, str]:
-    """Return the name and features of what code is made for; Numba's variables choose another."""
+    """Return the CPU name and features to compile for; Numba's variables override them."""
     name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
     features = os.environ.get("NUMBA_CPU_FEATURES") or llvm.get_host_cpu_features().flatten()
     return name, features
 
 
 def _key() -> str:
-    """Return a name for the kind of processor."""
+    """Return a name for the type of CPU."""
     kind = f"{llvm.get_process_triple()} {_processor()}"
     return hashlib.sha256(kind.encode()).hexdigest()[:16]
 
 
 def _folder() -> Path:
-    """Return the folder for these sources and versions."""
+    """Return the cache folder for these sources and package versions."""
     digest = hashlib.sha256(f"{version('numba')} {version('llvmlite')}".encode())
     for file in sorted(_HERE.glob("*.py")):
         digest.update(file.name.encode() + file.read_bytes())
@@ -133,14 +133,14 @@ def _folder() -> Path:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """Return what `_write` wrote; None where there is nothing, or with a line if it is damaged."""
+    """Return the content of a file from `_write`, or None if it is missing or damaged."""
     try:
         content = path.read_bytes()
     except OSError:
         return None
     digest, text = content[:_DIGEST], content[_DIGEST:]
     if hashlib.sha256(text).hexdigest().encode() != digest:
-        _warn(f"{path} is damaged and made anew")
+        _warn(f"{path} is damaged; its code is compiled again")
         return None
     made: dict[str, Any] = json.loads(text)
     return made
@@ -152,32 +152,32 @@ def _write(path: Path, made: dict[str, Any]) -> None:
         with whole_file(path) as temporary:
             temporary.write_bytes(hashlib.sha256(text).hexdigest().encode() + text)
     except PipelineError as error:
-        _warn(f"compiled code is not kept: {error}")
+        _warn(f"compiled code is not saved: {error}")
 
 
 def _usable() -> bool:
-    """Make the folder; return whether it can be written, and by nobody else."""
+    """Create the folder. Return whether this user, and no other, can write to it."""
     folder, reason = None, None
     try:
         folder = _folder()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
-            reason = "it cannot be written"
+            reason = "it is not writable"
         elif others := list(_open_to_others(folder)):
-            reason = f"others could write {others[0]}"
+            reason = f"other users can write to {others[0]}"
     except OSError as error:
         reason = str(error.strerror)
-    except RuntimeError as error:  # a user without a home
+    except RuntimeError as error:  # the user has no home folder
         reason = str(error)
     if reason:
         _warn(
-            f"compiled code is not kept in {folder}: {reason}; each run compiles for some seconds"
+            f"compiled code is not saved in {folder}: {reason}; each run compiles for some seconds"
         )
     return reason is None
 
 
 def _open_to_others(folder: Path) -> Iterator[Path]:
-    """Yield those of a folder and its parents in which another user could put a file."""
+    """Yield the folder and those of its parents in which another user could create a file."""
     for path in (folder, *folder.parents) if hasattr(os, "getuid") else ():
         status = path.stat()
         writers = 0o022 if path == folder else 0o002

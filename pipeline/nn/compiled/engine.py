@@ -1,4 +1,4 @@
-"""A network at work on the processor: its arrays as compiled code wants them, and calls to it."""
+"""The engine for CPUs: stores the arrays of a network for compiled code, and runs that code."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import DataError
-from pipeline.machine import available_cores
+from pipeline.base.errors import DataError
+from pipeline.base.machine import available_cores
+from pipeline.base.params import VariantSettings
 from pipeline.nn.compiled.code import functions
 from pipeline.nn.compiled.records import (
     ACTIVATIONS,
@@ -33,14 +34,13 @@ from pipeline.nn.compiled.threads import Team
 from pipeline.nn.devices import Blocks, Totals
 from pipeline.nn.layers import Array
 from pipeline.nn.network import Network
-from pipeline.params import VariantSettings
 
 MOST_ENTRIES = 0.65
-"""Where more groups of pixels than this are not 0, leaving the others out does not pay."""
+"""If a larger fraction of the pixel groups is not all 0, skipping the others does not pay off."""
 
 
 def aligned(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
-    """Return zeros that begin at a cache line: a vector across two of them costs two loads."""
+    """Return zeros aligned to a cache line: a vector that crosses one costs two loads."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     memory = np.zeros(size + 64, np.uint8)
     start = -memory.ctypes.data % 64
@@ -49,16 +49,16 @@ def aligned(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
 
 
 class ImageSet:
-    """Images as levels, a byte per pixel, and the input that each level stands for.
+    """Images as levels, one byte per pixel, and the input that each level stands for.
 
-    levels: (n, 784) uint8; table: (256,) float32; zero: the level of a pixel that is 0, or None
-    where hardly any is; labels: (n,) uint8.
+    levels: (n, 784) uint8; table: (256,) float32; zero: the level of a pixel that is 0, in each
+    byte of a word, or None if few pixels are 0; labels: (n,) uint8.
     """
 
     def __init__(self, blocks: Blocks, count: int) -> None:
-        """Take `count` images from blocks of inputs (.., 784) and labels.
+        """Convert `count` images from blocks of inputs (n, 784) and labels (n,).
 
-        Raises DataError where the inputs have more than 256 values: they are no images.
+        Raises DataError if the inputs have more than 256 distinct values.
         """
         self.levels = aligned((count, PIXELS), np.uint8)
         self.labels = np.empty(count, np.uint8)
@@ -74,7 +74,7 @@ class ImageSet:
                 *map(_address, (self.table, keys, found, entries[start:end])),
             )  # fmt: skip
             if found[0] > 256:
-                raise DataError("images must have at most 256 different values of pixels")
+                raise DataError("images must have at most 256 distinct pixel values")
             self.labels[start:end] = labels
             start = end
         (zeros,) = np.nonzero(self.table[: found[0]] == 0)
@@ -87,11 +87,11 @@ class ImageSet:
         return len(self.labels)
 
     def slots(self, count: int) -> "Slots":
-        """Return room for any `count` tiles."""
+        """Return memory for any `count` tiles."""
         return Slots([TILE * GROUPS] * count, sparse=self.zero is not None)
 
     def kept_slots(self, team: Team) -> "Slots":
-        """Return the tiles of all images in their order, made once."""
+        """Return the prepared tiles of all images in stored order, computed on first use."""
         if self._kept is None:
             self._kept = Slots(self._entries, sparse=self.zero is not None)
             run = np.zeros(1, RUN)
@@ -102,7 +102,7 @@ class ImageSet:
         return self._kept
 
     def describe(self, run: NDArray[Any]) -> None:
-        """Tell compiled code where the images lie."""
+        """Write the addresses of the images to a RUN record."""
         run["count"] = len(self)
         run["sparse"], run["zero"] = self.zero is not None, self.zero or 0
         run["images_at"], run["labels_at"] = _address(self.levels), _address(self.labels)
@@ -110,10 +110,10 @@ class ImageSet:
 
 
 class Slots:
-    """Room for tiles of images as training wants them."""
+    """Memory for prepared tiles of images."""
 
     def __init__(self, entries: list[int], *, sparse: bool) -> None:
-        """Make room for a tile per number of entries of its lists."""
+        """Allocate a tile per element of `entries`, the number of entries in the tile's lists."""
         count = len(entries)
         self._records = np.zeros(count, SLOT)
         self._labels = np.zeros((count, TILE), np.uint8)
@@ -133,10 +133,9 @@ class Slots:
 
 
 class CompiledEngine:
-    """Trains a network in place, or looks at what it gives.
+    """Trains or applies a network on CPUs.
 
-    threads: those that share the work; by default as many as the cores that may be used. Any
-    number gives the same bits.
+    threads: number of threads, by default one per available core. Any number gives the same bits.
     """
 
     def __init__(
@@ -173,7 +172,7 @@ class CompiledEngine:
         run["beta1_power"] = run["beta2_power"] = 1
         if settings is not None:
             run["optimizer"], run["lr"] = OPTIMIZERS[settings.optimizer], settings.lr
-            with np.errstate(over="ignore"):  # beyond float32, a limit is infinity
+            with np.errstate(over="ignore"):  # a limit beyond float32 becomes infinity
                 run["momentum"], run["l2"] = settings.momentum, settings.l2
                 run["clip_value"] = settings.clip_value or np.inf
             run["clips_norm"] = settings.clip_norm is not None
@@ -196,13 +195,13 @@ class CompiledEngine:
         return layers
 
     def hold(self, blocks: Blocks, count: int) -> ImageSet:
-        """Hold images in the form that training wants. Raises DataError for what are none."""
+        """Return images in the form that training needs. Raises DataError if they are not valid."""
         return ImageSet(blocks, count)
 
     def train(self, images: ImageSet, order: NDArray[np.int64] | None) -> Totals:
-        """Take a step per batch; return the sum of the costs and the hits, each before its step.
+        """Take one step per batch. Return the total cost and hits, each image before its step.
 
-        order: the images' numbers as they come; None takes one step with all, as they lie.
+        order: (n,) image numbers in training order; None takes one step with all, as stored.
         """
         if self._batch is None:
             raise ValueError("an engine without settings does not train")
@@ -221,12 +220,12 @@ class CompiledEngine:
         return self._totals()
 
     def measure(self, images: ImageSet, *, again: bool = False) -> Totals:
-        """Return the sum of the images' costs and the hits. again: the set is met every epoch."""
+        """Return the total cost and hits. again: whether the images will be measured again."""
         self._look(self._begin(images), images, keep=again)
         return self._totals()
 
     def probabilities(self, images: ImageSet) -> NDArray[np.float32]:
-        """Return the probabilities of all classes, (n, classes)."""
+        """Return the class probabilities, (n, classes)."""
         result = np.zeros((len(images), self.network.architecture.sizes[-1]), np.float32)
         run = self._begin(images)
         run["probabilities_at"] = _address(result)
@@ -254,7 +253,7 @@ class CompiledEngine:
         return float(result[0]), int(result[1])
 
     def norms(self, what: str) -> tuple[float, ...]:
-        """Return the norm of each layer's weights: what is `weight`, or of their `gradient`."""
+        """Return the norm of each layer's weights, or of their gradient, as `what` names."""
         result, norms = aligned((LANES,), np.float64), []
         for matrices in self._matrices:
             weights = matrices[what][:-1]
@@ -263,7 +262,7 @@ class CompiledEngine:
         return tuple(norms)
 
     def state(self) -> dict[str, Array]:
-        """Return copies of what the optimiser remembers, by name."""
+        """Return copies of the optimiser's state, by name."""
         powers = np.array([self._run["beta1_power"][0], self._run["beta2_power"][0]])
         return {"powers": powers} | {
             f"{moment}.{name}": array
@@ -272,9 +271,9 @@ class CompiledEngine:
         }
 
     def restore(self, parameters: Mapping[str, Array], state: Mapping[str, Array]) -> None:
-        """Go on from parameters and a state.
+        """Restore parameters and an optimiser state.
 
-        Raises LookupError or ValueError where they do not fit, before anything is changed.
+        Raises LookupError or ValueError, before changing anything, if they do not fit.
         """
         own = self.network.parameters
         given = {"weight": {name: parameters[name] for name in own}}
@@ -291,11 +290,11 @@ class CompiledEngine:
         self._run["beta1_power"], self._run["beta2_power"] = state["powers"]
 
     def _moments(self) -> list[str]:
-        """Return the names of what the optimiser remembers of each parameter."""
+        """Return the names of the moments that the optimiser stores for each parameter."""
         return [moment for moment in ("first", "second") if moment in self._matrices[0]]
 
     def _put(self, what: str, arrays: Mapping[str, Array]) -> None:
-        """Copy arrays of the network's shapes to the matrices that compiled code uses."""
+        """Copy arrays of the network's shapes to the padded matrices of the compiled code."""
         for number, matrices in enumerate(self._matrices, start=1):
             weight, bias = arrays[f"layer{number}.weight"], arrays[f"layer{number}.bias"]
             matrix = matrices[what]
@@ -305,7 +304,7 @@ class CompiledEngine:
                 matrices["turned"][:, : len(weight)] = weight.T
 
     def _get(self, what: str) -> dict[str, Array]:
-        """Return copies of them, by the parameters' names."""
+        """Return copies of the padded matrices in the network's shapes, by parameter name."""
         arrays: dict[str, Array] = {}
         for number, matrices in enumerate(self._matrices, start=1):
             n_out = self.network.architecture.sizes[number]
@@ -320,9 +319,9 @@ class CompiledEngine:
 def _matrices(
     n_in: int, n_out: int, rows: int, settings: VariantSettings | None, *, first: bool
 ) -> dict[str, Array]:
-    """Make a layer's arrays. Rows are an odd number of cache lines apart.
+    """Return a layer's arrays, with rows an odd number of cache lines apart.
 
-    A power of two would let the rows of a column compete for the same places in the cache.
+    With a power of two, the elements of a column would compete for the same cache sets.
     """
     stride = _stride(n_out)
     shapes = {"weight": (n_in + 1, stride), "value": (rows, stride), "delta": (rows, stride)}
@@ -342,9 +341,9 @@ def _stride(size: int) -> int:
 
 
 def _pieces(sizes: tuple[int, ...], threads: int) -> NDArray[Any]:
-    """Cut the weights into pieces, of the first layer by neurons too, each thread's together.
+    """Split the weights into pieces (the first layer by neurons too), ordered by thread.
 
-    A thread that has a panel of the first layer's neurons on the way forward has their weights.
+    The thread that computes a panel of the first layer's neurons also updates their weights.
     """
     pieces = []
     for number, (n_in, n_out) in enumerate(pairwise(sizes)):
@@ -366,5 +365,5 @@ def _address(array: Array) -> int:
 
 
 def _addresses(array: Array) -> NDArray[np.int64]:
-    """Return the addresses of an array's rows."""
+    """Return the addresses of the rows of an array."""
     return _address(array) + array.strides[0] * np.arange(len(array))

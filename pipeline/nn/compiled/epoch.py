@@ -1,4 +1,4 @@
-"""An epoch of training, and a look at a set of images: one call per thread, and what it takes."""
+"""An epoch of training, and the measurement of a set of images: one call per thread each."""
 
 import math
 
@@ -28,7 +28,7 @@ _call3, _call4, _call6, _call7, _call8 = call(3), call(4), call(6), call(7), cal
 
 @njit(error_model="numpy")
 def _round(run, first):
-    """Return the images of the round that begins with one: of one batch, at most ROUND."""
+    """Return the number of images in the round from `first`: of one batch, at most ROUND."""
     return min(min((first // run.batch + 1) * run.batch, run.count) - first, ROUND)
 
 
@@ -39,10 +39,11 @@ def _tiles(images):
 
 @njit(error_model="numpy")
 def _through(run_at, slot, place, start, images, batch, number, back):
-    """Take a chunk of a tile's images from the first product to their costs, or back too.
+    """Take a chunk of a tile's images from the first product to the costs and, with `back`, back.
 
-    slot: the tile's. place: its first row in the layers' values. number: its first image's place
-    among the costs. start: the chunk's first image in the tile.
+    slot: the tile's record. place: the tile's first row in the layers' values (images, stride).
+    start: the chunk's first image in the tile. number: index of the tile's first image among the
+    costs.
     """
     labels = slot_of(slot).labels_at + start
     _call7(
@@ -53,7 +54,7 @@ def _through(run_at, slot, place, start, images, batch, number, back):
 
 @njit(error_model="numpy")
 def _whole(run_at, slot, place, images, chains, batch, number, back):
-    """Take a tile's images through the whole network."""
+    """Take the images of a tile through the network. chains: (TILE, CHAIN_STRIDE), scratch."""
     run = run_of(run_at)
     layer = layer_of(run.layers_at)
     out = layer.value_at + 4 * place * layer.stride
@@ -65,12 +66,13 @@ def _whole(run_at, slot, place, images, chains, batch, number, back):
 
 @compiled(3)
 def train(team, thread, run_at):
-    """Take a step for each batch, together with the other threads.
+    """Take one step per batch, shared with the other threads.
 
-    A step is a round, or several where a batch is large. A round takes every image through the
-    network and back, a tile at a time; where tiles are fewer than threads, these share the first
-    layer by its neurons, then the rest by images. Then come the weights' gradients, at the end of a
-    step with their change; beside them the next round's images are made ready.
+    A step is one round, or several if the batch is large. A round takes all its images through the
+    network and back, one tile at a time. If there are fewer tiles than threads, the threads share
+    the first layer by neurons, then the other layers by images. They then compute the gradients of
+    the weights and, in the last round of a step, update the weights. Meanwhile, the tiles of the
+    next round are prepared.
     """
     run = run_of(run_at)
     threads, pieces = run.threads, run.pieces
@@ -177,7 +179,7 @@ def train(team, thread, run_at):
 
 @compiled(3)
 def measure(team, thread, run_at):
-    """Take all images to their costs, hits and probabilities, together with the other threads."""
+    """Compute the costs, hits and probabilities of all images, shared with the other threads."""
     run = run_of(run_at)
     chains = run.chains_at + 4 * thread * TILE * CHAIN_STRIDE
     tile = take(team, thread, run.threads, _tiles(run.count))
@@ -193,7 +195,7 @@ def measure(team, thread, run_at):
 
 @compiled(3)
 def keep(team, thread, run_at):
-    """Make all tiles' lists or inputs, together with the other threads."""
+    """Prepare all tiles, shared with the other threads."""
     run = run_of(run_at)
     tile = take(team, thread, run.threads, _tiles(run.count))
     while tile >= 0:
@@ -205,7 +207,7 @@ def keep(team, thread, run_at):
 
 @compiled(2)
 def finish(run_at, result):
-    """Write the sum of the costs, one after another in float64, and the number of hits."""
+    """Write two float64 to `result`: the sum of the costs, in order, and the number of hits."""
     run = run_of(run_at)
     costs, margins, hits = floats(run.costs_at), floats(run.margins_at), bytes_at(run.hits_at)
     logarithms = run.loss == 1
@@ -221,7 +223,7 @@ def finish(run_at, result):
 
 @compiled(3)
 def norm(matrix, vectors, result):
-    """Write the Euclidean norm of a matrix's vectors; result: room for LANES numbers, float64."""
+    """Write the Euclidean norm of a matrix to `result`, which has room for LANES float64."""
     squares(vectors, matrix, f32(np.inf), result)
     sums, total = doubles(result), 0.0
     for lane in range(LANES):
@@ -231,11 +233,12 @@ def norm(matrix, vectors, result):
 
 @compiled(7)
 def pack(inputs_at, count, levels_at, table_at, keys_at, found_at, entries_at):
-    """Write images' inputs as levels, patch by patch: numbers of a table of at most 256 values.
+    """Convert images (count, 784) from float inputs to levels, with at most 256 distinct values.
 
-    keys_at: a hash table (1024, 2) of bits of values and their levels + 1, 0 where it is free.
-    found_at: how many values there are; 257 stands for more than 256. entries_at: for each image,
-    its groups of pixels that are not all 0.
+    levels_at: (count, 784), patch by patch. table_at: (256,), the input of each level. keys_at: a
+    hash table (1024, 2) of the bits of a value and its level + 1, or 0 if free. found_at: number of
+    distinct values; 257 means more than 256. entries_at: (count,), the number of each image's
+    groups of pixels that are not all 0.
     """
     keys, found = integers(keys_at), integers(found_at)
     for m in range(count):

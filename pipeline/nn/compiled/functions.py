@@ -1,12 +1,12 @@
-"""exp, log, tanh and the sigmoid in float32, of fused multiply-adds alone: no library's last bit.
+"""exp, log, tanh and sigmoid in float32, from fused multiply-adds: no C library is involved.
 
-Each is within 2 units in the last place of the true value, the sigmoid within 2.5. The polynomials
-are those of Cephes (Moshier 1989, https://www.netlib.org/cephes/: expf, logf, tanhf).
+Each is within 2 units in the last place of the exact value, the sigmoid within 2.5. The polynomials
+are from Cephes (Moshier 1989, https://www.netlib.org/cephes/: expf, logf, tanhf).
 """
 
 from pipeline.nn.compiled.vectors import Vector, ints
 
-_SHIFT = 1.5 * 2**23  # x + _SHIFT has no bits for fractions: it rounds x to a whole number
+_SHIFT = 1.5 * 2**23  # x + _SHIFT has no fraction bits left: it rounds x to an integer
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4
 _EXP = (
     1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1,
@@ -23,7 +23,7 @@ _ROOT_HALF = 0x3F3504F3  # the bits of sqrt(1/2)
 
 
 def _polynomial(x: Vector, coefficients: tuple[float, ...]) -> Vector:
-    """Return the polynomial, the highest power's coefficient first, by Horner's rule."""
+    """Evaluate a polynomial by Horner's rule, highest power's coefficient first."""
     y = x.of(coefficients[0])
     for coefficient in coefficients[1:]:
         y = y.fma(x, coefficient)
@@ -31,30 +31,30 @@ def _polynomial(x: Vector, coefficients: tuple[float, ...]) -> Vector:
 
 
 def exp(x: Vector) -> Vector:
-    """Return e^x: 0 or infinity where float32 has nothing nearer."""
+    """Return e^x. It is 0 or infinity beyond the range of float32."""
     x = x.where("<", -104.0, -104.0, x)
     x = x.where(">", 89.0, 89.0, x)
     n = x.fma(1.44269504088896341, _SHIFT) - _SHIFT
     r = n.fma(-_LN2_LOW, n.fma(-_LN2_HIGH, x))
     p = _polynomial(r, _EXP).fma(r * r, r) + 1.0
-    half = n.fma(0.5, _SHIFT)  # 2^n in two factors, for n may be -150 or 128
+    half = n.fma(0.5, _SHIFT)  # 2^n as two factors, because n can be -150 or 128
     rest = n - (half - _SHIFT) + _SHIFT
     return p * _power_of_two(half) * _power_of_two(rest)
 
 
 def _power_of_two(shifted: Vector) -> Vector:
-    """Return 2^n for whole numbers n, given n + _SHIFT, whose lowest bits are those of n."""
+    """Return 2^n for integers n, given n + _SHIFT, whose lowest bits are those of n."""
     builder = shifted.builder
     return shifted.of_bits(builder.shl(builder.add(shifted.bits(), ints(127)), ints(23)))
 
 
 def log(x: Vector) -> Vector:
-    """Return the natural logarithm of normal numbers > 0, and infinity and NaN as they are."""
+    """Return the natural logarithm of normal numbers > 0; infinity and NaN are returned as is."""
     builder = x.builder
     exponent = builder.ashr(builder.sub(x.bits(), ints(_ROOT_HALF)), ints(23))
     n = x.to_float(exponent)
     f = x.of_bits(builder.sub(x.bits(), builder.shl(exponent, ints(23)))) - 1.0
-    z = f * f  # f + 1 is from sqrt(1/2) to sqrt(2)
+    z = f * f  # f + 1 is between sqrt(1/2) and sqrt(2)
     y = n.fma(_LN2_LOW, f * z * _polynomial(f, _LOG))
     y = n.fma(_LN2_HIGH, f + z.fma(-0.5, y))
     return x.where("<", float("inf"), y, x)
@@ -69,6 +69,6 @@ def tanh(x: Vector) -> Vector:
 
 
 def sigmoid(x: Vector) -> Vector:
-    """Return 1 / (1 + e^-x), without overflow."""
+    """Return 1 / (1 + e^-x) without overflow."""
     e = exp(0.0 - x.call("fabs"))
     return x.where("<", 0.0, e, 1.0) / (1.0 + e)

@@ -1,7 +1,8 @@
-"""The innermost loops: chains of fused multiply-adds, and what is done number by number.
+"""The innermost loops: chains of fused multiply-adds, and elementwise operations.
 
-A product's output is a chain, s = fma(a, b, s) from s = 0; each lane of a vector is one output.
-How many chains stand side by side changes the speed and no bit: see `docs/arithmetic.md`.
+Each output of a product is a chain, s = fma(a, b, s) from s = 0; each lane of a vector is one
+output. The number of chains computed side by side affects only the speed, see `docs/arithmetic.md`.
+Matrices are given as an address and a row stride in floats, and columns are counted in vectors.
 """
 
 from typing import Any
@@ -28,7 +29,7 @@ def _pieces(count: int, most: int) -> list[range]:
 
 
 ROWS = (8, 8, 8, 4)
-"""Rows of A that `dense` takes at a time, for 1 to PANEL vectors: chains enough to hide latency."""
+"""Rows of A that `dense` takes at a time, for 1 to PANEL vectors: enough chains to hide latency."""
 
 
 def _dense(to: Emitter, rows: int, vectors: int, *arguments: Any) -> None:
@@ -51,22 +52,22 @@ def _dense(to: Emitter, rows: int, vectors: int, *arguments: Any) -> None:
 
 @kernel("iiiiiiiiii")
 def dense(to: Emitter, vectors: Any, *arguments: Any) -> None:
-    """C = [C +] A B over k ascending, for ROWS[vectors - 1] rows of A.
+    """Compute C = A B, or C + A B if `add`, over k ascending, for ROWS[vectors - 1] rows of A.
 
-    (vectors, a, a_row, a_k, b, b_k, c, c_row, count, add): A's element (row, k) lies at
-    a + row * a_row + k * a_k; B (count, vectors), C (rows, vectors).
+    (vectors, a, a_row, a_k, b, b_k, c, c_row, count, add): A's element (row, k) is at
+    a + row * a_row + k * a_k. Shapes: A (rows, count), B (count, vectors), C (rows, vectors).
     """
     to.choose(vectors, PANEL, lambda n: _dense(to, ROWS[n - 1], n, *arguments))
 
 
 @kernel("iiiiiiiiii")
 def dense_row(to: Emitter, vectors: Any, *arguments: Any) -> None:
-    """Do the same for a single row of A."""
+    """Compute the same as `dense` for a single row of A."""
     to.choose(vectors, PANEL, lambda n: _dense(to, 1, n, *arguments))
 
 
 def _entry(to: Emitter, rows: Any, words: Any, table: Any, index: Any) -> tuple[Any, list[Vector]]:
-    """Return the image's row and the inputs of an entry of a group's list."""
+    """Return the image's row in the tile and its GROUP inputs, for an entry of a group's list."""
     row = to.builder.zext(to.number(to.at(rows, index, 1), BYTE, 1), LONG)
     word = to.builder.zext(to.number(to.at(words, index), INT, 4), LONG)
     inputs = []
@@ -83,9 +84,10 @@ def group_forward(
     to: Emitter, vectors: Any, rows: Any, words: Any, count: Any, table: Any, w: Any, w_row: Any,
     s: Any, s_row: Any,
 ) -> None:  # fmt: skip
-    """Let the chains S of the images on a group's list go on over its pixels, ascending.
+    """Continue the chains S of the images on a group's list over the group's pixels, ascending.
 
-    w: the weights of the group's first pixel.
+    rows, words: (count,), the list. table: (256,), the input of each level. w: (GROUP, vectors),
+    the weights of the group's pixels. s: (images, vectors), one row per image of the tile.
     """
 
     def emit(width: int) -> None:
@@ -113,9 +115,10 @@ def group_backward(
     to: Emitter, vectors: Any, rows: Any, words: Any, count: Any, table: Any, d: Any, d_row: Any,
     g: Any, g_row: Any, add: Any,
 ) -> None:  # fmt: skip
-    """G = [G +] the chain of input times delta over the images on a group's list, ascending.
+    """Compute G as the chain of input * delta over the images on a group's list, or add it to G.
 
-    g: the gradient of the weights of the group's first pixel.
+    rows, words: (count,), the list. d: (images, vectors), the deltas of the tile. g: (GROUP,
+    vectors), the gradient of the weights of the group's pixels.
     """
 
     def emit(width: int) -> None:
@@ -139,7 +142,7 @@ def group_backward(
 def end_block(
     to: Emitter, vectors: Any, s: Any, s_row: Any, t: Any, t_row: Any, count: Any, add: Any
 ) -> None:
-    """T = [T +] S and S = 0 for `count` rows: a block's chains are at their end."""
+    """Store the chains S in T, or add them, and set S to 0. s, t: (count, vectors)."""
 
     def emit(width: int) -> None:
         with to.loop(count) as row:
@@ -159,7 +162,7 @@ def end_block(
 def activate(
     to: Emitter, kind: Any, values: Any, stride: Any, bias: Any, rows: Any, vectors: Any
 ) -> None:
-    """Add the bias to pre-activations (rows, stride); put their activations in their place."""
+    """Add the bias (vectors,) to pre-activations (rows, vectors) and apply the activation."""
     functions = (lambda x: x.where("<", 0.0, 0.0, x), sigmoid, tanh, lambda x: x)
 
     def emit(number: int) -> None:
@@ -175,7 +178,10 @@ def activate(
 def backtrack(
     to: Emitter, kind: Any, values: Any, deltas: Any, stride: Any, rows: Any, vectors: Any
 ) -> None:
-    """Turn gradients in activations into gradients in pre-activations, in place."""
+    """Turn gradients in activations into gradients in pre-activations, in place.
+
+    values, deltas: (rows, vectors), the activations and the gradients.
+    """
     slopes = (
         lambda y, d: y.where(">", 0.0, d, 0.0),
         lambda y, d: d * y * (1.0 - y),
@@ -192,7 +198,7 @@ def backtrack(
 
 @kernel("iifii")
 def apply(to: Emitter, function: Any, x: Any, shift: Any, y: Any, vectors: Any) -> None:
-    """Y = f(X - shift), where f is the function of that number, from 1, in FUNCTIONS."""
+    """Compute Y = f(X - shift) for vectors X, Y, where f is FUNCTIONS[function - 1]."""
 
     def emit(number: int) -> None:
         with to.loop(vectors) as vector:
@@ -216,7 +222,10 @@ def sgd(
     to: Emitter, vectors: Any, w: Any, g: Any, v: Any, lr: Any, momentum: Any, l2: Any,
     limit: Any, factor: Any,
 ) -> None:  # fmt: skip
-    """V = momentum V + (factor clipped G + l2 W); W = W - lr V. v: 0 where there is no momentum."""
+    """Compute V = momentum V + (factor clip(G) + l2 W) and W = W - lr V for `vectors` vectors.
+
+    v: 0 without momentum. limit: the clip value of G.
+    """
     rate, share, pull = to.spread(lr), to.spread(momentum), to.spread(l2)
     most, scale = to.spread(limit), to.spread(factor)
 
@@ -240,7 +249,11 @@ def adam(
     to: Emitter, vectors: Any, w: Any, g: Any, v: Any, s: Any, rate: Any, scale: Any, l2: Any,
     limit: Any, factor: Any,
 ) -> None:  # fmt: skip
-    """Take Adam's step with running means V and S. rate: lr / (1 - beta1^t); scale: 1 - beta2^t."""
+    """Take a step of Adam with running means V and S for `vectors` vectors W, with gradients G.
+
+    rate: lr / (1 - beta1^t). scale: 1 - beta2^t. limit: the clip value of G. factor: multiplies the
+    clipped G.
+    """
     step, correction, pull = to.spread(rate), to.spread(scale), to.spread(l2)
     most, share = to.spread(limit), to.spread(factor)
     with to.loop(vectors) as vector:
@@ -257,7 +270,7 @@ def adam(
 
 @kernel("iifi")
 def squares(to: Emitter, vectors: Any, x: Any, limit: Any, sums: Any) -> None:
-    """Write the sums of the squares of X, clipped, in float64: one chain per lane."""
+    """Write sums (LANES,) of the squares of clipped X, in float64: one chain per lane."""
     kind = ir.VectorType(DOUBLE, LANES)
     total = cgutils.alloca_once_value(to.builder, ir.Constant(kind, [0.0] * LANES))
     most = to.spread(limit)

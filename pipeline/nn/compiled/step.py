@@ -1,8 +1,8 @@
 """A step of training as pieces that threads share: first layer, rows, weights.
 
-Each function does one piece of work, wherever it is called from, and is compiled on its own. What
-is computed is what `network`, `losses`, `gradients` and `optimizers` define; `docs/arithmetic.md`
-has the order of every sum.
+Each function does one piece of work and is compiled separately, so its result does not depend on
+the caller. The functions follow `network`, `losses`, `gradients` and `optimizers`;
+`docs/arithmetic.md` specifies the order of every sum. Arrays are passed as addresses.
 """
 
 import numpy as np
@@ -55,13 +55,16 @@ _call11 = call(11)
 
 
 def compiled(arguments):
-    """Compile a function of so many integers, on its own, to be called by its address."""
+    """Compile a function of so many integers separately, to be called by its address."""
     return cfunc(types.void(*[types.intp] * arguments), error_model="numpy")
 
 
 @compiled(11)
 def product(a, a_row, a_k, b, b_k, c, c_row, rows, vectors, count, add):
-    """C (rows, vectors) = [C +] the chain over `count` of A B."""
+    """Compute C = A B, or C + A B if `add`, as chains over `count` terms.
+
+    Shapes: A (rows, count), B (count, vectors), C (rows, vectors). a_row, a_k, b_k, c_row: strides.
+    """
     panels = (vectors + PANEL - 1) // PANEL
     for panel in range(panels):
         first = vectors * panel // panels
@@ -81,7 +84,10 @@ def product(a, a_row, a_k, b, b_k, c, c_row, rows, vectors, count, add):
 
 @compiled(6)
 def first_layer(run_at, slot_at, rows, out, chains, panel):
-    """Multiply the images of a tile by a panel of the first layer's weights."""
+    """Multiply the images of a tile (rows, PIXELS) by a panel of the first layer's weights.
+
+    out: (rows, stride), the pre-activations without bias. chains: (TILE, CHAIN_STRIDE), scratch.
+    """
     run, slot = run_of(run_at), slot_of(slot_at)
     layer = layer_of(run.layers_at)
     panels, stride = (layer.vectors + PANEL - 1) // PANEL, layer.stride
@@ -109,10 +115,10 @@ def first_layer(run_at, slot_at, rows, out, chains, panel):
 
 @njit(error_model="numpy")
 def loss(run, layer, z, d, label, share, number):
-    """Write an image's cost, hit and probabilities, and the loss's gradient to its delta.
+    """Write an image's cost, hit and probabilities, and the gradient of the loss to its delta.
 
-    z, d: addresses of the output layer's pre-activations, with their bias, and of its deltas.
-    share: 1 over the batch's images. number: the image's place among the costs.
+    z, d: (classes,), pre-activations of the output layer with their bias, and its deltas. share:
+    1 / number of images in the batch. number: the image's index among the costs.
     """
     classes, vectors = run.classes, layer.vectors
     logits, delta = floats(z), floats(d)
@@ -134,10 +140,10 @@ def loss(run, layer, z, d, label, share, number):
         shares = floats(run.probabilities_at + 4 * number * classes)
         for j in range(classes):
             shares[j] = delta[j]
-            if layer.activation != _SOFTMAX:  # each output judges its class alone
+            if layer.activation != _SOFTMAX:  # each output is independent of the others
                 shares[j] = f32(1) / f32(classes) if total == f32(0) else delta[j] / total
     if run.loss == _CROSS_ENTROPY:
-        floats(run.costs_at)[number] = total  # `finish` takes the logarithms
+        floats(run.costs_at)[number] = total  # `finish` takes the logarithms of all
         floats(run.margins_at)[number] = logits[label] - logits[best]
         delta[label] -= f32(1)
         for j in range(classes):
@@ -161,10 +167,10 @@ def loss(run, layer, z, d, label, share, number):
 
 @compiled(7)
 def rows(run_at, labels_at, place, count, batch, number, back):
-    """Take images from the first product to their costs, and with `back` to every delta.
+    """Compute the costs of `count` images from the first product on and, with `back`, all deltas.
 
-    place: their first row in the layers' values. batch: images in the whole batch. number: the
-    first one's place among the costs.
+    place: their first row in the layers' values and deltas (images, stride). batch: number of
+    images in the whole batch. number: index of the first image among the costs.
     """
     run = run_of(run_at)
     last = run.layers - 1
@@ -208,7 +214,10 @@ def rows(run_at, labels_at, place, count, batch, number, back):
 
 @njit(error_model="numpy")
 def pixels_gradient(run, layer, slot, piece, deltas, gradient, g_stride, add):
-    """Add a tile's part of the gradient of some groups of pixels, from their lists."""
+    """Compute a tile's contribution to the gradient of a piece's groups of pixels, or add it.
+
+    deltas: (images, vectors). gradient: (rows of the piece, vectors), row stride g_stride.
+    """
     starts = integers(slot.starts_at)
     for group in range(piece.start // GROUP, piece.stop // GROUP):
         start = starts[group]
@@ -223,7 +232,10 @@ def pixels_gradient(run, layer, slot, piece, deltas, gradient, g_stride, add):
 
 @njit(error_model="numpy")
 def change(run, layer, piece, gradient, g_stride, factor):
-    """Change a piece of a layer's weights by its gradient, times `factor`."""
+    """Update a piece of a layer's weights, and their transpose, by its gradient times `factor`.
+
+    gradient: (rows of the piece, vectors), row stride g_stride.
+    """
     rate, scale = run.lr, f32(1)
     if run.optimizer != _SGD:
         rate, scale = run.lr / (1 - run.beta1_power), f32(1 - run.beta2_power)
@@ -248,7 +260,7 @@ def change(run, layer, piece, gradient, g_stride, factor):
 
 @njit(error_model="numpy")
 def gradient_of(layer, piece):
-    """Return where a piece's gradient lies."""
+    """Return the address of a piece's part of the layer's gradient."""
     return layer.gradient_at + 4 * (piece.start * layer.stride + LANES * piece.first)
 
 
@@ -256,21 +268,22 @@ def gradient_of(layer, piece):
 def weights(run_at, number, slot_at, count, again, ends, keep, room):
     """Compute the gradient of a piece of the weights from a round's images, or add it.
 
-    number: the piece's. slot_at: the round's first tile. again: whether the batch had rounds
-    before. ends: whether this is its last; then the weights change, if not for a limit of the norm.
-    keep: whether the gradient will be needed afterwards. room: for this thread.
+    number: the piece's. slot_at: the first tile of the round. count: images in the round. again:
+    nonzero if the batch had earlier rounds. ends: whether this round is its last; if so, the
+    weights are updated, unless clip_norm needs the norm of all gradients first. keep: whether the
+    gradient is needed afterwards. room: this thread's scratch memory.
     """
     run = run_of(run_at)
     piece = piece_of(run.pieces_at + number * PIECE_BYTES)
     layer = layer_of(run.layers_at + piece.layer * LAYER_BYTES)
     stride, size, column = layer.stride, piece.stop - piece.start, 4 * LANES * piece.first
     gradient, g_stride = gradient_of(layer, piece), stride
-    if keep == 0:  # what nobody else reads stays in this core's cache
+    if keep == 0:  # a gradient that is not read again stays in this core's cache
         gradient, g_stride = room + 8 * LANES, PANEL * LANES
     for first in range(0, count, TILE):
         slot, images = slot_of(slot_at + first // TILE * SLOT_BYTES), min(TILE, count - first)
         deltas, add = layer.delta_at + 4 * first * stride + column, again + first
-        if piece.start == layer.n_in:  # biases: their inputs are 1
+        if piece.start == layer.n_in:  # the inputs of biases are 1
             a, a_row, a_k = run.one_at, 0, 0
         elif piece.layer:
             before = layer_of(run.layers_at + (piece.layer - 1) * LAYER_BYTES)
@@ -291,7 +304,7 @@ def weights(run_at, number, slot_at, count, again, ends, keep, room):
 
 @compiled(3)
 def squared(run_at, number, room):
-    """Sum the squares of a layer's gradients, each within clip_value."""
+    """Write the sum of the squares of a layer's gradients, each clipped to clip_value."""
     run, sums, total = run_of(run_at), doubles(room), 0.0
     layer = layer_of(run.layers_at + number * LAYER_BYTES)
     vectors = (layer.n_in + 1) * layer.stride // LANES
@@ -303,7 +316,7 @@ def squared(run_at, number, room):
 
 @compiled(3)
 def scaled(run_at, number, factor_at):
-    """Change a piece of the weights by its gradient, times a factor."""
+    """Update a piece of the weights by its gradient times the float32 at `factor_at`."""
     run = run_of(run_at)
     piece = piece_of(run.pieces_at + number * PIECE_BYTES)
     layer = layer_of(run.layers_at + piece.layer * LAYER_BYTES)
@@ -312,7 +325,10 @@ def scaled(run_at, number, factor_at):
 
 @compiled(4)
 def fill(run_at, slot_at, first, count):
-    """Make a tile's lists, or inputs, of the images that come `first` and after in the order."""
+    """Prepare a tile: its lists or inputs, and its labels, for `count` images.
+
+    first: index in the training order of the tile's first image.
+    """
     run, slot = run_of(run_at), slot_of(slot_at)
     order, labels, own = integers(run.order_at), bytes_at(run.labels_at), bytes_at(slot.labels_at)
     table, zero, starts = floats(run.table_at), np.uint32(run.zero), integers(slot.starts_at)
@@ -342,7 +358,7 @@ def fill(run_at, slot_at, first, count):
     for m in range(count):
         number = order[first + m] if run.order_at else first + m
         words = words_at(run.images_at + PIXELS * number)
-        for group in range(GROUPS):  # what does not count, the next entry overwrites
+        for group in range(GROUPS):  # the next entry overwrites a patch that is all 0
             at = starts[group]
             rows_at[at] = np.uint8(m)
             words_of[at] = words[group]
@@ -353,4 +369,4 @@ def fill(run_at, slot_at, first, count):
 
 
 COMPILED = (product, first_layer, rows, weights, squared, scaled, fill)
-"""What a run has the addresses of."""
+"""The functions whose addresses a RUN record holds."""

@@ -1,8 +1,8 @@
 """Threads that share pieces of work inside compiled code: a counter and a barrier.
 
-Which thread takes which piece changes nothing, because each piece is computed by one thread and
-pieces are put together in their order. OpenMP is not used: its threads spin at every barrier, which
-takes seconds where something else wants the cores.
+Results do not depend on which thread takes a piece: one thread computes each piece, and pieces are
+combined in a fixed order. OpenMP is not used, because its threads spin at every barrier, which
+costs seconds if other programs need the cores.
 """
 
 import sys
@@ -17,12 +17,12 @@ from pipeline.nn.compiled.threads import ARRIVED, LINE, ROUND, STOP, TAKEN
 
 _INT, _LONG = ir.IntType(32), ir.IntType(64)
 _SPINS = 2000
-"""Looks at the barrier, some microseconds, before a thread rests."""
+"""Polls of the barrier, a few microseconds in all, before a thread sleeps."""
 
 
 @intrinsic
 def _add(typing: Any, address: Any, value: Any) -> Any:  # noqa: ARG001
-    """Add to the int64 at an address, in one step for all threads; return what it was."""
+    """Add to the int64 at an address atomically. Return its previous value."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
         pointer = builder.inttoptr(arguments[0], _LONG.as_pointer())
@@ -33,7 +33,7 @@ def _add(typing: Any, address: Any, value: Any) -> Any:  # noqa: ARG001
 
 @intrinsic
 def _look(typing: Any, address: Any) -> Any:  # noqa: ARG001
-    """Return the int64 at an address as the other threads left it."""
+    """Return the int64 at an address, as the other threads last wrote it."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
         pointer = builder.inttoptr(arguments[0], _LONG.as_pointer())
@@ -44,14 +44,14 @@ def _look(typing: Any, address: Any) -> Any:  # noqa: ARG001
 
 @intrinsic
 def _rest(typing: Any) -> Any:  # noqa: ARG001
-    """Sleep for some 20 microseconds.
+    """Sleep for about 20 microseconds.
 
-    Offering the core by sched_yield is not enough where others want it: a thread that has slept is
-    the first to run when what it waits for is there.
+    sched_yield is not enough on a busy machine: a thread that has slept is scheduled first once the
+    barrier opens.
     """
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
-        name = "Sleep" if sys.platform == "win32" else "usleep"  # milliseconds there
+        name = "Sleep" if sys.platform == "win32" else "usleep"  # Sleep takes milliseconds
         kind = ir.FunctionType(_INT, [_INT])
         duration = ir.Constant(_INT, 0 if sys.platform == "win32" else 20)
         builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [duration])
@@ -62,10 +62,10 @@ def _rest(typing: Any) -> Any:  # noqa: ARG001
 
 @njit(error_model="numpy")
 def take(team, thread, threads, count):
-    """Return a piece, from 0 to count - 1, that nobody has taken since the last meeting, or -1.
+    """Return a piece, 0 to count - 1, that no thread has taken since the last barrier, or -1.
 
-    A thread begins with its own share, so that from step to step it finds in its cache what it
-    left there, then helps the next thread with the rest of its share.
+    A thread starts with its own share, whose data are still in its cache from the previous step. It
+    then helps the next threads with theirs.
     """
     if _look(team + STOP):
         return -1
@@ -80,7 +80,7 @@ def take(team, thread, threads, count):
 
 @njit(error_model="numpy")
 def meet(team, threads):
-    """Wait until all threads are here; return whether the work goes on."""
+    """Wait until all threads have arrived. Return whether the work continues."""
     now = _look(team + ROUND)
     if _add(team + ARRIVED, 1) == threads - 1:
         for owner in range(threads):

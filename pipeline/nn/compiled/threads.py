@@ -1,4 +1,4 @@
-"""Calling compiled code on several threads, and what these share: see `team` for their side."""
+"""Run compiled code on several threads. `team` has the compiled side."""
 
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from pipeline.nn.compiled.code import Function
 
 LINE = 64
-"""Bytes of a cache line: numbers that threads change lie in lines of their own."""
+"""Bytes per cache line: each shared counter has a line of its own."""
 ARRIVED, ROUND, STOP, TAKEN = 0, LINE, 2 * LINE, 3 * LINE
-"""Where they lie: threads at the barrier, its rounds, whether to stop, pieces taken per thread."""
+"""Byte offsets: threads at the barrier, barrier rounds, stop flag, pieces taken per thread."""
 
 
 class Team:
-    """Threads of one engine: were they shared, two trainings could each wait for the other's."""
+    """The threads of one engine. If engines shared them, two could wait for each other forever."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -24,7 +24,7 @@ class Team:
     def run(self, function: Function, record: NDArray[Any]) -> None:
         """Call a compiled `function(team, thread, address of the record)` on every thread.
 
-        The calling thread sleeps meanwhile and stays open to Ctrl-C, which ends the work early.
+        The calling thread waits. Ctrl-C interrupts the wait and stops the work early.
         """
         state = np.zeros((TAKEN // LINE + self.size + 1) * LINE // 8, np.int64)
         team = -(-state.ctypes.data // LINE) * LINE

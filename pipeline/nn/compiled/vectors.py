@@ -1,7 +1,7 @@
-"""LLVM instructions for what Numba's Python lacks: vectors, fused multiply-adds, addresses.
+"""LLVM instructions for what Numba's Python lacks: vectors, fused multiply-adds, raw addresses.
 
-A kernel is a Python function that says, once, what instructions to emit; compiled code calls it by
-name. Addresses and counts are integers; strides are in floats. Nothing checks bounds.
+A kernel is a Python function that emits instructions once, when the code is compiled; compiled code
+calls it by name. Addresses and counts are integers, strides are in floats. Bounds are not checked.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _KINDS = {"i": types.intp, "f": types.float32}
 
 
 class Vector:
-    """16 floats in a register, with the arithmetic of IEEE 754: each operation rounds once."""
+    """16 floats in a register, with IEEE 754 arithmetic: each operation rounds once."""
 
     def __init__(self, builder: Any, value: Any) -> None:
         self.builder, self.value = builder, value
 
     def of(self, number: float | Vector) -> Vector:
-        """Return a number in all lanes."""
+        """Return a vector with a number in all lanes."""
         if isinstance(number, Vector):
             return number
         return Vector(self.builder, ir.Constant(VECTOR, [float(number)] * LANES))
@@ -67,7 +67,7 @@ class Vector:
         return self.call("fma", self.of(factor), self.of(addend))
 
     def call(self, name: str, *others: Vector) -> Vector:
-        """Return what an intrinsic of LLVM gives: fma, sqrt, fabs."""
+        """Call an LLVM intrinsic: fma, sqrt or fabs."""
         values = [self.value, *(other.value for other in others)]
         kind = ir.FunctionType(VECTOR, [VECTOR] * len(values))
         name = f"llvm.{name}.v{LANES}f32"
@@ -75,52 +75,52 @@ class Vector:
         return Vector(self.builder, self.builder.call(function, values))
 
     def where(self, sign: str, other: float | Vector, yes: float | Vector, no: Any) -> Vector:
-        """Return `yes` where self < (or >) other, else `no`, also where either is NaN."""
+        """Return `yes` where self < (or >) other, else `no`, also if either is NaN."""
         flags = self.builder.fcmp_ordered(sign, self.value, self.of(other).value)
         value = self.builder.select(flags, self.of(yes).value, self.of(no).value)
         return Vector(self.builder, value)
 
     def bits(self) -> Any:
-        """Return the lanes' bits, for integer instructions."""
+        """Return the bits of the lanes, for integer instructions."""
         return self.builder.bitcast(self.value, _INTS)
 
     def of_bits(self, bits: Any) -> Vector:
-        """Return the vector that has these bits."""
+        """Return the vector with these bits."""
         return Vector(self.builder, self.builder.bitcast(bits, VECTOR))
 
     def to_float(self, ints: Any) -> Vector:
-        """Return whole numbers as floats."""
+        """Return integers as floats."""
         return Vector(self.builder, self.builder.sitofp(ints, VECTOR))
 
 
 def ints(number: int) -> Any:
-    """Return a whole number in all lanes."""
+    """Return a vector with an integer in all lanes."""
     return ir.Constant(_INTS, [number] * LANES)
 
 
 class Emitter:
-    """Emits a kernel's instructions. wide: whether the processor has AVX-512's 32 registers."""
+    """Emits a kernel's instructions. wide: whether the CPU has the 32 registers of AVX-512."""
 
     def __init__(self, builder: Any, *, wide: bool) -> None:
         self.builder = builder
         self.wide = wide
 
     def at(self, base: Any, index: Any, step: int = 4) -> Any:
-        """Return the address of an element of `step` bytes."""
+        """Return the address of element `index`, of `step` bytes per element."""
         index = ir.Constant(LONG, index) if isinstance(index, int) else index
         return self.builder.add(base, self.builder.mul(index, ir.Constant(LONG, step)))
 
     def times(self, stride: Any, number: int) -> Any:
-        """Return a multiple of a stride."""
+        """Return `number` times a stride."""
         return self.builder.mul(stride, ir.Constant(LONG, number))
 
     def load(self, address: Any, lane: int = 0) -> Vector:
-        """Load the vector `lane` vectors after an address."""
+        """Load vector number `lane` after an address."""
         pointer = self.builder.inttoptr(self.at(address, lane * LANES), VECTOR.as_pointer())
         return Vector(self.builder, self.builder.load(pointer, align=4))
 
     def store(self, vector: Vector, address: Any, lane: int = 0) -> None:
-        """Store it likewise."""
+        """Store a vector as vector number `lane` after an address."""
         pointer = self.builder.inttoptr(self.at(address, lane * LANES), VECTOR.as_pointer())
         self.builder.store(vector.value, pointer, align=4)
 
@@ -129,34 +129,34 @@ class Emitter:
         return self.builder.load(self.builder.inttoptr(address, kind.as_pointer()), align=align)
 
     def spread(self, scalar: Any) -> Vector:
-        """Return a float in all lanes."""
+        """Return a vector with a float in all lanes."""
         undefined, lanes = ir.Constant(VECTOR, ir.Undefined), [0] * LANES
         one = self.builder.insert_element(undefined, scalar, ir.Constant(INT, 0))
         mask = ir.Constant(ir.VectorType(INT, LANES), lanes)
         return Vector(self.builder, self.builder.shuffle_vector(one, undefined, mask))
 
     def variable(self, value: float = 0.0) -> Variable:
-        """Return a vector that loops change, at first with a number in all lanes."""
+        """Return a vector that loops can change, with `value` in all lanes at first."""
         start = ir.Constant(VECTOR, [value] * LANES)
         return Variable(self.builder, cgutils.alloca_once_value(self.builder, start))
 
     @contextmanager
     def loop(self, count: Any) -> Iterator[Any]:
-        """Emit what stands inside once per number from 0 to count - 1."""
+        """Emit a loop over the numbers from 0 to count - 1."""
         with cgutils.for_range(self.builder, count) as loop:
             yield loop.index
 
     @contextmanager
     def matrix(self, rows: Any, stride: Any, vectors: Any) -> Iterator[tuple[Any, Any]]:
-        """Emit what stands inside once per vector of a matrix, given its index and column."""
+        """Emit a loop over the vectors of a matrix, yielding the index and column of each."""
         with self.loop(rows) as row, self.loop(vectors) as vector:
             column = self.times(vector, LANES)
             yield self.builder.add(self.builder.mul(row, stride), column), column
 
     def add_to(self, address: Any, lane: int, chain: Vector, add: Any) -> None:
-        """Store an ended chain, added to what lies there where `add` is not 0, else to 0.
+        """Store a finished chain plus the value at the address or, if `add` is 0, plus 0.
 
-        So no result is -0, and whether a chain began with a product of 0 cannot be seen.
+        No result is therefore -0, and it makes no difference whether a chain starts with zeros.
         """
         flag = self.builder.icmp_signed("!=", add, ir.Constant(LONG, 0))
         before = self.load(address, lane)
@@ -164,7 +164,7 @@ class Emitter:
         self.store(Vector(self.builder, kept) + chain, address, lane)
 
     def choose(self, number: Any, most: int, emit: Callable[[int], None]) -> None:
-        """Emit a version for each number from 1 to `most`; the one of `number` runs."""
+        """Emit one version for each value from 1 to `most`; `number` selects the one that runs."""
         builder = self.builder
         done = builder.append_basic_block()
         switch = builder.switch(number, done)
@@ -178,22 +178,22 @@ class Emitter:
 
 
 class Variable:
-    """A vector that loops change."""
+    """A vector that loops can change."""
 
     def __init__(self, builder: Any, place: Any) -> None:
         self.builder, self.place = builder, place
 
     def get(self) -> Vector:
-        """Return its value now."""
+        """Return the current value."""
         return Vector(self.builder, self.builder.load(self.place))
 
     def set(self, vector: Vector) -> None:
-        """Give it another value."""
+        """Set the value."""
         self.builder.store(vector.value, self.place)
 
 
 def kernel(signature: str) -> Callable[[Callable[..., None]], Any]:
-    """Turn an emitting function into a kernel. signature: i or f for each argument."""
+    """Turn an emitting function into a kernel. signature: i or f per argument."""
 
     def decorate(body: Callable[..., None]) -> Any:
         def typed(*_: Any) -> Any:
@@ -210,7 +210,7 @@ def kernel(signature: str) -> Callable[[Callable[..., None]], Any]:
 
 
 def call(count: int) -> Any:
-    """Make `call(address, ...)`: it calls what was compiled on its own, with `count` integers."""
+    """Return `call(address, ...)`, which calls a compiled function of `count` integers."""
 
     def typed(*_: Any) -> Any:
         def code(context: Any, builder: Any, _signature: Any, arguments: Sequence[Any]) -> Any:
@@ -224,7 +224,7 @@ def call(count: int) -> Any:
 
 
 def _named_arguments(typed: Callable[..., Any], count: int, name: str) -> Any:
-    """Make an intrinsic of a function of any arguments: Numba asks for their names."""
+    """Make an intrinsic of a variadic function: Numba needs a name for each argument."""
     names = ["typing", *(f"a{number}" for number in range(count))]
 
     def function(_typing: Any, *arguments: Any) -> Any:
@@ -250,9 +250,9 @@ def _pointer(kind: Any) -> Any:
 floats, doubles = _pointer(types.CPointer(types.float32)), _pointer(types.CPointer(types.float64))
 bytes_at, words_at = _pointer(types.CPointer(types.uint8)), _pointer(types.CPointer(types.uint32))
 integers = _pointer(types.CPointer(types.int64))
-"""An address as something to index: p[i] reads and writes."""
+"""Turn an address into an array without bounds: p[i] reads and writes."""
 
 
 def record(dtype: Any) -> Any:
-    """Make a function that turns an address into a record with the fields of `dtype`."""
+    """Return a function that turns an address into a record with the fields of `dtype`."""
     return _pointer(from_dtype(dtype))

@@ -1,1 +1,1 @@
-"""Training on an NVIDIA GPU: the definition's own formulas, on CuPy's arrays. Slow and simple."""
+"""Training on an NVIDIA GPU: the formulas of the definition on CuPy arrays. Simple, not fast."""

@@ -1,13 +1,13 @@
-"""Whether there is a GPU, and copies to and from it."""
+"""Find a GPU, and copy arrays to and from it."""
 
 import numpy as np
 
-from pipeline.errors import DeviceError
+from pipeline.base.errors import DeviceError
 from pipeline.nn.layers import Array
 
 
 def find_gpu() -> str:
-    """Return the name of the GPU. Raises DeviceError where none can be used, and says why."""
+    """Return the name of the GPU. Raises DeviceError, with the reason, if none can be used."""
     try:
         import cupy
     except ImportError as error:
@@ -26,15 +26,15 @@ def find_gpu() -> str:
 
 
 def put(array: Array) -> Array:
-    """Copy an array to the GPU. Raises DeviceError where it has no room."""
+    """Copy an array to the GPU. Raises DeviceError if it does not fit into the GPU's memory."""
     import cupy
 
     try:
         copied: Array = cupy.asarray(array)
     except MemoryError as error:
         raise DeviceError(
-            f"the GPU has no room for {array.nbytes / 2**30:.2f} GiB: a smaller train_limit would "
-            "fit, or device: cpu"
+            f"the GPU has no room for {array.nbytes / 2**30:.2f} GiB; set a smaller train_limit or "
+            "device: cpu"
         ) from error
     return copied
 
@@ -46,9 +46,9 @@ def get(array: Array) -> Array:
 
 
 def check_memory(rows: int, row_bytes: int) -> None:
-    """Raise DeviceError where the GPU has no room for so many rows of a batch.
+    """Raise DeviceError if so many rows of a batch do not fit into the GPU's memory.
 
-    What CuPy keeps to use again counts as free.
+    Memory that CuPy holds for reuse counts as free.
     """
     import cupy
 

