@@ -99,3 +99,11 @@ def test_the_order_of_the_variants_changes_nothing(clone):
     yaml.dump(params, clone / "params.yaml")
     assert stale(clone) == set()
     clean(clone)
+
+
+def test_a_clone_with_the_line_ends_of_windows_has_the_same_bytes(clone, tmp_path):
+    shell(f"git clone -q -c core.autocrlf=true . {tmp_path}/windows", clone)
+    names = shell("git ls-files", clone).stdout.splitlines()
+    assert len(names) > 100
+    for name in names:
+        assert (tmp_path / "windows" / name).read_bytes() == (clone / name).read_bytes(), name
