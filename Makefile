@@ -58,7 +58,7 @@ setup: .venv/installed  ## install what the pipeline needs into .venv
 # DVC writes two files of its own in place, and a kill in that moment leaves one that it refuses to
 # read. Without them it can go on; what is no longer in dvc.lock runs again. Nothing else is touched,
 # and not a dvc.lock with a merge's conflicts.
-mend:  ## repair what a kill in the wrong moment left of DVC's own files
+mend:  ## repair what a kill at the wrong moment left of DVC's own files
 	@[ -s .dvc/tmp/rwlock ] || rm -f .dvc/tmp/rwlock
 	@[ ! -e dvc.lock ] || dvc stage list >/dev/null 2>&1 || grep -q '^<<<<<<<' dvc.lock || { \
 		mv dvc.lock dvc.lock.tmp; \

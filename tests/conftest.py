@@ -81,7 +81,7 @@ def changed_params(folder: Path) -> Iterator[Any]:
 
 
 def git_files() -> list[Path]:
-    """Give the files that git has or would take, or all of them where there is no repository."""
+    """Return the files that git tracks or would add, or all if there is no repository."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, capture_output=True, text=True, check=False,

@@ -18,7 +18,7 @@ PIXEL_NAMES = {
 def csv_rows(
     data: LabelledImages, header: str | None = "1x1", label_at: int = 0, labels: bool = True
 ) -> list[list[str]]:
-    """Give the cells of a CSV file, row by row, the header first unless it is None."""
+    """Return the cells of a CSV file, row by row, the header first unless it is None."""
     names = PIXEL_NAMES[header].copy() if header else []
     rows = [list(map(str, image.reshape(-1).tolist())) for image in data.images]
     if labels:
@@ -34,7 +34,7 @@ def csv_bytes(rows: list[list[str]], eol: str = "\r\n") -> bytes:
 
 
 def idx_files(split: str, data: LabelledImages, dot: bool = False) -> dict[str, bytes]:
-    """Give the two IDX files of a split (`train` or `t10k`) by their published names."""
+    """Return the two IDX files of a split (`train` or `t10k`) by their published names."""
     between = "." if dot else "-"
     return {
         f"{split}-images{between}idx3-ubyte": idx_header(data.images.shape) + data.images.tobytes(),
@@ -76,7 +76,7 @@ def with_broken_stream(archive: bytes) -> bytes:
 
 
 def content_of(folder: Path) -> dict[str, bytes]:
-    """Give every file below a folder, hidden ones too, by its relative name."""
+    """Return every file below a folder, hidden ones too, by its relative name."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))

@@ -198,7 +198,7 @@ def serve(folder: Path, tls: ssl.SSLContext | None = None) -> Iterator[FolderSer
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, *args) -> None:
-        """Say nothing of clients that hang up, which is what many tests are about."""
+        """Print nothing about clients that hang up; many tests do so."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(*args)
 

@@ -54,7 +54,7 @@ finally:
 
 
 def declared(stage, what):
-    """Give the deps, params or outs of a stage, those of a matrix for one variant."""
+    """Return the deps, params or outs of a stage, those of a matrix for one variant."""
     entries = DEFINITIONS[stage][what]
     names = [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries]
     known = {"${item.variant}": VARIANT, "${dataset}": "mnist-5k"}

@@ -28,7 +28,7 @@ def summary(folder):
 
 
 def commands_of(blocks):
-    """Give the commands of some blocks, each with the lines that the README shows for it."""
+    """Return the commands of some blocks, each with the output that is shown for it."""
     return [
         (command, shown.splitlines())
         for block in blocks

@@ -27,7 +27,7 @@ ROOMS = [
 
 
 def imports(module):
-    """Give the dotted names that a file imports, wherever in the file."""
+    """Return the dotted names that a file imports, wherever in the file."""
     tree = ast.parse((ROOT / module).read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -39,7 +39,7 @@ def imports(module):
 
 
 def own_files(module):
-    """Give the project's files that a file imports, packages' __init__ aside."""
+    """Return the project's files that a file imports, packages' __init__ aside."""
     for name in imports(module):
         path = name.replace(".", "/") + ".py"
         if path in MODULES:

@@ -47,7 +47,7 @@ PATIENCE = 30
 
 
 def show(line: str) -> None:
-    """Say how it goes, at once."""
+    """Print a line at once."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
@@ -141,7 +141,7 @@ def undisturbed(folder: Path) -> tuple[dict[str, bytes], dict[str, float]]:
 
 
 def ended_well(repro: Repro, folder: Path, tally: Tally) -> bool:
-    """Say whether a run ended well, or needed `make mend` and can be started again.
+    """Whether a run ended well, or needed `make mend` and can be started again.
 
     That is where DVC was killed while it wrote a file of its own.
     """

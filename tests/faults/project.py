@@ -58,7 +58,7 @@ def shell(command: str, folder: Path, *, check: bool = True) -> "subprocess.Comp
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Give every file that a user sees, with its bytes: nothing else may be left anywhere."""
+    """Return every file that a user sees, with its bytes: nothing else may be left anywhere."""
     files = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
@@ -82,7 +82,7 @@ def differences(expected: dict[str, bytes], got: dict[str, bytes]) -> list[str]:
 
 
 def processes_in(folder: Path) -> list[str]:
-    """Give the command lines of processes that still work in a folder."""
+    """Return the command lines of processes that still run in a folder."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:

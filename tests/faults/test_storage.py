@@ -24,7 +24,7 @@ def command(stage):
 
 
 def output_folders(stage):
-    """Give the folders in which a stage puts its outs."""
+    """Return the folders in which a stage puts its outs."""
     outs = [next(iter(out)) for out in DEFINITIONS[stage]["outs"]]
     return sorted({str(Path(out.replace("${item.variant}", VARIANT)).parent) for out in outs})
 
