@@ -42,7 +42,7 @@ def main() -> None:
     data = settings.dataset
     figures = {"together": together_figure(histories, f"Validation accuracy on {data}")}
     for measure in ("cost", "accuracy"):
-        title = f"{measure.capitalize()} through training on {data} (last validation in orange)"
+        title = f"{measure.capitalize()} during training on {data} (orange: last validation value)"
         figures[measure] = curves_figure(histories, losses, measure, title)
     best = max(summary, key=lambda name: float(summary[name]["validation_accuracy"]))
     write_table(PLOTS / "history.csv", together)

@@ -1,7 +1,6 @@
 """Stage train: data/splits/ -> models/VARIANT.npz, plots/{history,norms}/VARIANT.csv."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -12,10 +11,11 @@ from pipeline.base.tables import write_table
 from pipeline.datasets.parquet import open_examples, read_examples
 from pipeline.nn.checkpoint import Checkpoint, run_digest
 from pipeline.nn.devices import find_device
+from pipeline.nn.history import history_table, norms_table
 from pipeline.nn.model_file import Model, save_model
-from pipeline.nn.progress import Progress
+from pipeline.nn.progress import progress_shown
 from pipeline.nn.streaming import hold, training_set
-from pipeline.nn.training import EpochReport, Training, make_network
+from pipeline.nn.training import Training, make_network
 from pipeline.tracking.run import tracked_training
 
 SPLITS = Path("data/splits")
@@ -53,7 +53,7 @@ def main(variant: str) -> None:
     checkpoint = Checkpoint(variant, run_digest(chosen, others, device.name, read), warn)
     with (
         tracked_training(settings.tracking, variant, training, warn) as tracked,
-        Progress(variant, chosen.epochs) as progress,
+        progress_shown(variant, chosen.epochs) as show,
     ):
         if tracked.place:
             click.echo(f"{variant}: tracked in {tracked.place}")
@@ -65,7 +65,7 @@ def main(variant: str) -> None:
             tracked.log(*run.reports)
         try:
             for report in run.epochs():
-                progress.show(report)
+                show(report)
                 tracked.log(report)
                 checkpoint.save(run)
         except TrainingError as error:
@@ -78,30 +78,6 @@ def main(variant: str) -> None:
     write_table(NORMS / f"{variant}.csv", norms_table(run.reports))
     checkpoint.remove()
     tracked.remember(path)
-
-
-def history_table(reports: list[EpochReport]) -> dict[str, list[Any]]:
-    """Return columns with one row per split and epoch."""
-    rows = [(split, report) for split in ("train", "validation") for report in reports]
-    scores = [getattr(report, split) for split, report in rows]
-    return {
-        "split": [split for split, _ in rows],
-        "epoch": [report.epoch for _, report in rows],
-        "cost": [score.cost for score in scores],
-        "accuracy": [score.accuracy for score in scores],
-    }
-
-
-def norms_table(reports: list[EpochReport]) -> dict[str, list[Any]]:
-    """Return columns with one row per layer and epoch."""
-    layers = range(len(reports[0].weight_norms))
-    rows = [(layer, report) for report in reports for layer in layers]
-    return {
-        "layer": [layer + 1 for layer, _ in rows],
-        "epoch": [report.epoch for _, report in rows],
-        "weight_norm": [report.weight_norms[layer] for layer, report in rows],
-        "gradient_norm": [report.gradient_norms[layer] for layer, report in rows],
-    }
 
 
 if __name__ == "__main__":

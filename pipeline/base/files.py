@@ -2,12 +2,13 @@
 
 import fcntl
 import glob
+import hashlib
 import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,15 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise DataError(f"{path} must hold a JSON object, got {type(content).__name__}")
     return content
+
+
+def code_digest(package: Path, folders: Iterable[str]) -> str:
+    """Return the SHA-256 of the Python files in some folders of a package, names included."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        for file in sorted((package / folder).rglob("*.py")):
+            digest.update(file.relative_to(package).as_posix().encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 def _umask() -> int:

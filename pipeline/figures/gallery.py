@@ -11,6 +11,7 @@ from pipeline.figures.passes import passes_figures
 from pipeline.figures.predictions import most_confident_mistakes, predictions_figure
 from pipeline.figures.quality import calibration_figure, confusion_figure, quality_figure
 from pipeline.figures.style import literal
+from pipeline.metrics import confusion_counts
 from pipeline.nn.inspection import inspect
 from pipeline.nn.layers import Array
 from pipeline.nn.model_file import Model
@@ -78,8 +79,9 @@ def quality_figures(model: Model, test: Examples, probabilities: Array) -> dict[
     predicted = probabilities.argmax(axis=1)
     confidence, right = probabilities.max(axis=1), predicted == test.labels
     name, classes = model.variant, tuple(map(literal, model.class_names))
+    counts = confusion_counts(test.labels, predicted, len(classes))
     return {
-        "confusion": confusion_figure(test.labels, predicted, classes, name),
-        "quality": quality_figure(test.labels, predicted, classes, name),
+        "confusion": confusion_figure(counts, classes, name),
+        "quality": quality_figure(counts, classes, name),
         "calibration": calibration_figure(confidence, right, name),
     }

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from pipeline.figures.style import BLUE, INK, ORANGE, PALE, SKY, margins, names_width, style
-from pipeline.metrics import confusion_counts, precision_recall
+from pipeline.metrics import precision_recall
 from pipeline.nn.layers import Array
 
 BINS = 10
@@ -31,17 +31,14 @@ def draw_confusion(ax: Axes, counts: Array, class_names: tuple[str, ...]) -> Non
     ax.grid(visible=False)
 
 
-def confusion_figure(
-    labels: Array, predicted: Array, class_names: tuple[str, ...], title: str
-) -> Figure:
+def confusion_figure(counts: Array, class_names: tuple[str, ...], title: str) -> Figure:
     """Draw the confusion matrix of test images."""
-    counts = confusion_counts(labels, predicted, len(class_names))
     with style():
         side, names = 0.5 * len(class_names), names_width(class_names)
         figure = Figure(figsize=(side + names + 0.9, side + names + 1.3))
         ax = figure.subplots(gridspec_kw=margins(figure, names + 0.6, 0.3, names + 0.7, 0.6))
         draw_confusion(ax, counts, class_names)
-        ax.set_title(f"{title}: {int((labels == predicted).sum())} of {len(labels)} right")
+        ax.set_title(f"{title}: {counts.trace()} of {counts.sum()} right")
     return figure
 
 
@@ -60,11 +57,9 @@ def draw_precision_recall(
     ax.set_xlim(max(0.0, float(lowest) - 0.05), 1.01)
 
 
-def quality_figure(
-    labels: Array, predicted: Array, class_names: tuple[str, ...], title: str
-) -> Figure:
-    """Draw each class's precision and recall on test images."""
-    precision, recall = precision_recall(confusion_counts(labels, predicted, len(class_names)))
+def quality_figure(counts: Array, class_names: tuple[str, ...], title: str) -> Figure:
+    """Draw each class's precision and recall from the counts of test images."""
+    precision, recall = precision_recall(counts)
     with style():
         figure = Figure(figsize=(7, 1.4 + 0.32 * len(class_names)))
         left = 0.3 + names_width(class_names)

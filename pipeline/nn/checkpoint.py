@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.base.errors import PipelineError
-from pipeline.base.files import whole_file
+from pipeline.base.files import code_digest, whole_file
 from pipeline.base.params import VariantSettings
 from pipeline.nn.layers import Array
 from pipeline.nn.training import EpochReport, Score, Training, TrainingState
@@ -49,14 +49,13 @@ def run_digest(
     (the data and the code that selected them), the code in CODE, and the versions of Python and
     NumPy.
     """
-    package = Path(__file__).parent.parent
-    code = [path for part in CODE for path in sorted((package / part).rglob("*.py"))]
     parts = [
         settings.model_dump_json(),
         json.dumps(others, sort_keys=True),
         device,
         f"{platform.python_version()} {np.__version__}",
-        *map(_file_digest, [*files, *code]),
+        *map(_file_digest, files),
+        code_digest(Path(__file__).parent.parent, CODE),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

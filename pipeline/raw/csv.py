@@ -35,7 +35,7 @@ def csv_blocks(path: Path) -> Iterator[LabelledImages]:
             for batch in _parse(path, names, has_header, use_threads=True):
                 if batch.num_rows:
                     empty = False
-                    yield _images(batch, label)
+                    yield images_of(batch, label)
         except pa.ArrowInvalid:  # only a single-threaded parser reports the number of the row
             for _ in _parse(path, names, has_header, use_threads=False):
                 pass
@@ -82,7 +82,8 @@ def _parse(
         yield from reader
 
 
-def _images(batch: pa.RecordBatch, label: int) -> LabelledImages:
+def images_of(batch: pa.RecordBatch, label: int) -> LabelledImages:
+    """Return the images of a batch of uint8 columns; the labels are in column number `label`."""
     every = batch.to_tensor().to_numpy()
     rows = np.ascontiguousarray(np.delete(every, label, axis=1))
     return LabelledImages(rows.reshape(-1, HEIGHT, WIDTH), np.ascontiguousarray(every[:, label]))

@@ -3,12 +3,12 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
 from pipeline.base.errors import DataError
-from pipeline.datasets.images import HEIGHT, PIXELS, WIDTH, LabelledImages
+from pipeline.datasets.images import PIXELS, LabelledImages
+from pipeline.raw.csv import images_of
 
 
 def read_sample() -> LabelledImages:
@@ -27,6 +27,4 @@ def read_sample() -> LabelledImages:
         convert_options=csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.uint8())),
     )
     (batch,) = table.combine_chunks().to_batches()
-    rows = batch.to_tensor().to_numpy()
-    images = np.ascontiguousarray(rows[:, :PIXELS]).reshape(-1, HEIGHT, WIDTH)
-    return LabelledImages(images, np.ascontiguousarray(rows[:, PIXELS]))
+    return images_of(batch, PIXELS)

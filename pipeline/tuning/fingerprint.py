@@ -3,16 +3,17 @@
 Machines with equal fingerprints compute the same bits, whatever their CPU.
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import optuna
 
+from pipeline.base.files import code_digest
+
 PACKAGE = Path(__file__).resolve().parent.parent
 CODE = ("base", "datasets", "nn", "tuning")
-"""Files and folders of `pipeline` that choose trials and run them."""
+"""Folders of `pipeline` that choose trials and run them."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,4 @@ class Fingerprint:
 
 def own_fingerprint() -> Fingerprint:
     """Return the fingerprint of this process."""
-    return Fingerprint(_code(), np.__version__, optuna.__version__)
-
-
-def _code() -> str:
-    digest = hashlib.sha256()
-    for part in CODE:
-        path = PACKAGE / part
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(file.relative_to(PACKAGE).as_posix().encode() + file.read_bytes())
-    return digest.hexdigest()
+    return Fingerprint(code_digest(PACKAGE, CODE), np.__version__, optuna.__version__)

@@ -23,7 +23,7 @@ import llvmlite.binding as llvm
 from platformdirs import user_cache_path
 
 from pipeline.base.errors import PipelineError
-from pipeline.base.files import whole_file
+from pipeline.base.files import code_digest, whole_file
 
 _HERE = Path(__file__).parent
 _DIGEST = 64
@@ -126,10 +126,9 @@ def _key() -> str:
 
 def _folder() -> Path:
     """Return the cache folder for these sources and package versions."""
-    digest = hashlib.sha256(f"{version('numba')} {version('llvmlite')}".encode())
-    for file in sorted(_HERE.glob("*.py")):
-        digest.update(file.name.encode() + file.read_bytes())
-    return user_cache_path("handwritten-digits") / f"compiled-{digest.hexdigest()[:16]}"
+    made_of = f"{version('numba')} {version('llvmlite')} {code_digest(_HERE.parent, [_HERE.name])}"
+    digest = hashlib.sha256(made_of.encode()).hexdigest()
+    return user_cache_path("handwritten-digits") / f"compiled-{digest[:16]}"
 
 
 def _read(path: Path) -> dict[str, Any] | None:
