@@ -18,15 +18,6 @@ from tests.servers import Fault, serve
 NAME = "train-images-idx3-ubyte.gz"
 
 
-@pytest.fixture
-def limits(monkeypatch):
-    """Limits that are reached quickly."""
-    monkeypatch.setattr(http, "CONNECT_SECONDS", 0.1)
-    monkeypatch.setattr(http, "SILENT_SECONDS", 0.1)
-    monkeypatch.setattr(http, "RATE_SECONDS", 0.1)
-    monkeypatch.setattr(http, "MAX_BYTES", 1_000_000)
-
-
 @pytest.fixture(scope="module")
 def authority():
     return trustme.CA()
@@ -99,30 +90,32 @@ def test_a_download_that_keeps_failing_is_abandoned_and_leaves_nothing(
 
 
 ENDLESS = {
-    Fault.SILENT: "sends nothing for 0.1 s",
-    Fault.STALLED: "sends nothing for 0.1 s",
-    Fault.DRIPPING: "bytes per second, fewer than 10,000",
-    Fault.ENDLESS: "sends more than 1,000,000 bytes",
+    Fault.SILENT: ("SILENT_SECONDS", 0.1, "sends nothing for 0.1 s"),
+    Fault.STALLED: ("SILENT_SECONDS", 0.1, "sends nothing for 0.1 s"),
+    Fault.DRIPPING: ("RATE_SECONDS", 0.1, "bytes per second, fewer than 10,000"),
+    Fault.ENDLESS: ("MAX_BYTES", 1_000_000, "sends more than 1,000,000 bytes"),
 }
+"""The limit that ends each download, a value that is reached quickly, and the message."""
 
 
-@pytest.mark.usefixtures("limits")
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("fault", ENDLESS)
 def test_an_endless_or_stalled_download_is_abandoned_in_time_and_leaves_nothing(
-    server, secure, raw, checksums, fault, scheme
+    server, secure, raw, checksums, fault, scheme, monkeypatch
 ):
+    limit, value, message = ENDLESS[fault]
+    monkeypatch.setattr(http, limit, value)
     chosen = secure if scheme == "https" else server
     chosen.fail(NAME, fault)
     started = time.monotonic()
-    with refused(chosen.url, NAME, ENDLESS[fault], error=DownloadError):
+    with refused(chosen.url, NAME, message, error=DownloadError):
         fetch_from(chosen.url, into=raw, checksums=checksums)
     assert time.monotonic() - started < 60
     assert content_of(raw) == {}
 
 
-@pytest.mark.usefixtures("limits")
-def test_a_server_that_accepts_no_connection_is_abandoned_in_time(raw, checksums):
+def test_a_server_that_accepts_no_connection_is_abandoned_in_time(raw, checksums, monkeypatch):
+    monkeypatch.setattr(http, "CONNECT_SECONDS", 0.1)
     with socket.socket() as full, socket.socket() as waiting:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
