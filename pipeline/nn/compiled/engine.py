@@ -13,7 +13,11 @@ from pipeline.base.params import VariantSettings
 from pipeline.nn.compiled.code import functions
 from pipeline.nn.compiled.records import (
     ACTIVATIONS,
+    BLOCK,
     CHAIN_STRIDE,
+    CHUNK,
+    FEWEST,
+    FITS,
     GROUPS,
     LANES,
     LAYER,
@@ -42,7 +46,8 @@ MOST_ENTRIES = 0.65
 def aligned(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
     """Return zeros aligned to a cache line: a vector that crosses one costs two loads."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    memory = np.zeros(size + 64, np.uint8)
+    memory = np.empty(size + 64, np.uint8)  # on Linux large ones get huge pages, unlike np.zeros
+    memory[:] = 0
     start = -memory.ctypes.data % 64
     array: Array = memory[start : start + size].view(dtype).reshape(shape)
     return array
@@ -154,6 +159,11 @@ class CompiledEngine:
             _matrices(n_in, n_out, rows, settings, first=number == 0)
             for number, (n_in, n_out) in enumerate(pairwise(sizes))
         ]
+        for matrices, n_out, after in zip(self._matrices, sizes[1:], sizes[2:], strict=False):
+            if network.architecture.activation == "relu" and after > FEWEST:
+                blocks = -(-n_out // BLOCK)
+                matrices["places"] = np.zeros((rows, blocks, BLOCK), np.uint8)
+                matrices["found"] = np.zeros((rows, blocks), np.uint8)
         pieces = _pieces(sizes, self.threads)
         self._room = {
             "layers": self._describe_layers(), "pieces": pieces,
@@ -168,6 +178,8 @@ class CompiledEngine:
             if f"{name}_at" in (RUN.names or ()):
                 run[f"{name}_at"] = function.address
         run["threads"], run["layers"], run["pieces"] = self.threads, len(sizes) - 1, len(pieces)
+        later = sum(n_in * n_out for n_in, n_out in pairwise(sizes[1:]))
+        run["chunk"] = CHUNK if later <= FITS else TILE
         run["classes"], run["loss"] = sizes[-1], LOSSES[network.architecture.loss]
         run["beta1_power"] = run["beta2_power"] = 1
         if settings is not None:
@@ -187,9 +199,7 @@ class CompiledEngine:
         layers["activation"] = ACTIVATIONS[architecture.activation]
         layers["activation"][-1] = ACTIVATIONS[architecture.output]
         for layer, matrices in zip(layers, self._matrices, strict=True):
-            layer["stride"] = matrices["weight"].shape[1]
-            if "turned" in matrices:
-                layer["turned_stride"] = matrices["turned"].shape[1]
+            layer["stride"] = matrices["value"].shape[1]
             for name, matrix in matrices.items():
                 layer[f"{name}_at"] = _address(matrix)
         return layers
@@ -254,10 +264,11 @@ class CompiledEngine:
 
     def norms(self, what: str) -> tuple[float, ...]:
         """Return the norm of each layer's weights, or of their gradient, as `what` names."""
-        result, norms = aligned((LANES,), np.float64), []
-        for matrices in self._matrices:
-            weights = matrices[what][:-1]
-            functions()["norm"](_address(weights), weights.size // LANES, _address(result))
+        norms = []
+        for n_in, matrices in zip(self.network.architecture.sizes, self._matrices, strict=False):
+            matrix, result = matrices[what], aligned((LANES,), np.float64)
+            vectors = matrix.size // LANES // (n_in + 1)
+            functions()["norm"](_address(matrix), n_in, vectors, _address(result))
             norms.append(float(result[0]))
         return tuple(norms)
 
@@ -294,50 +305,68 @@ class CompiledEngine:
         return [moment for moment in ("first", "second") if moment in self._matrices[0]]
 
     def _put(self, what: str, arrays: Mapping[str, Array]) -> None:
-        """Copy arrays of the network's shapes to the padded matrices of the compiled code."""
+        """Copy arrays of the network's shapes to the matrices of the compiled code."""
         for number, matrices in enumerate(self._matrices, start=1):
             weight, bias = arrays[f"layer{number}.weight"], arrays[f"layer{number}.bias"]
-            matrix = matrices[what]
-            matrix[:-1, : len(bias)] = weight[ORDER] if number == 1 else weight
-            matrix[-1, : len(bias)] = bias
+            both = np.vstack([weight[ORDER] if number == 1 else weight, bias])
+            _fill(matrices[what], both)
             if what == "weight" and "turned" in matrices:
-                matrices["turned"][:, : len(weight)] = weight.T
+                _fill(matrices["turned"], weight.T)
 
     def _get(self, what: str) -> dict[str, Array]:
-        """Return copies of the padded matrices in the network's shapes, by parameter name."""
+        """Return copies of the matrices in the network's shapes, by parameter name."""
         arrays: dict[str, Array] = {}
-        for number, matrices in enumerate(self._matrices, start=1):
-            n_out = self.network.architecture.sizes[number]
-            weight = matrices[what][:-1, :n_out].copy()
+        for number, (n_in, n_out) in enumerate(pairwise(self.network.architecture.sizes), start=1):
+            panels = _panels(self._matrices[number - 1][what], n_in + 1, n_out)
+            both = np.hstack([panel for _, panel in panels])[:, :n_out]
+            weight, bias = both[:-1].copy(), both[-1].copy()
             if number == 1:
-                weight[ORDER] = matrices[what][:-1, :n_out]
-            arrays[f"layer{number}.weight"] = weight
-            arrays[f"layer{number}.bias"] = matrices[what][-1, :n_out].copy()
+                weight[ORDER] = both[:-1]
+            arrays[f"layer{number}.weight"], arrays[f"layer{number}.bias"] = weight, bias
         return arrays
+
+
+def _panels(matrix: Array, rows: int, columns: int) -> list[tuple[int, Array]]:
+    """Return the panels of a matrix of compiled code: the first column, and a view of each."""
+    vectors = -(-columns // LANES)
+    count = -(-vectors // PANEL)
+    ends = [LANES * (vectors * panel // count) for panel in range(count + 1)]
+    return [
+        (start, matrix[rows * start : rows * end].reshape(rows, end - start))
+        for start, end in pairwise(ends)
+    ]
+
+
+def _fill(matrix: Array, values: Array) -> None:
+    """Copy values (rows, columns) to a matrix of compiled code."""
+    for start, panel in _panels(matrix, *values.shape):
+        part = values[:, start : start + panel.shape[1]]
+        panel[:, : part.shape[1]] = part
 
 
 def _matrices(
     n_in: int, n_out: int, rows: int, settings: VariantSettings | None, *, first: bool
 ) -> dict[str, Array]:
-    """Return a layer's arrays, with rows an odd number of cache lines apart.
+    """Return a layer's arrays: those of its weights by panels, those of its images by rows.
 
-    With a power of two, the elements of a column would compete for the same cache sets.
+    Rows are an odd number of cache lines apart. With a power of two, the elements of a column would
+    compete for the same cache sets.
     """
-    stride = _stride(n_out)
-    shapes = {"weight": (n_in + 1, stride), "value": (rows, stride), "delta": (rows, stride)}
+    vectors = -(-n_out // LANES)
+    by_panels = ((n_in + 1) * vectors * LANES,)
+    by_rows = (rows, (vectors | 1) * LANES)
+    shapes: dict[str, tuple[int, ...]] = {
+        "weight": by_panels, "value": by_rows, "delta": by_rows,
+    }  # fmt: skip
     if settings is not None:
-        shapes["gradient"] = (n_in + 1, stride)
+        shapes["gradient"] = by_panels
         if settings.momentum or settings.optimizer == "adam":
-            shapes["first"] = (n_in + 1, stride)
+            shapes["first"] = by_panels
         if settings.optimizer == "adam":
-            shapes["second"] = (n_in + 1, stride)
+            shapes["second"] = by_panels
         if not first:
-            shapes["turned"] = (n_out, _stride(n_in))
+            shapes["turned"] = (n_out * -(-n_in // LANES) * LANES,)
     return {name: aligned(shape) for name, shape in shapes.items()}
-
-
-def _stride(size: int) -> int:
-    return (-(-size // LANES) | 1) * LANES
 
 
 def _pieces(sizes: tuple[int, ...], threads: int) -> NDArray[Any]:
@@ -347,16 +376,14 @@ def _pieces(sizes: tuple[int, ...], threads: int) -> NDArray[Any]:
     """
     pieces = []
     for number, (n_in, n_out) in enumerate(pairwise(sizes)):
-        vectors = -(-n_out // LANES)
-        panels = -(-vectors // PANEL)
+        panels = -(-n_out // (LANES * PANEL))
         most = PIECE_ROWS if number == 0 else PIECE_ROWS // 2
         rows = [(k, min(k + most, n_in)) for k in range(0, n_in, most)] + [(n_in, n_in + 1)]
-        for panel in range(panels):
-            first = vectors * panel // panels
-            width = vectors * (panel + 1) // panels - first
+        together = 1 if number == 0 else panels
+        for panel in range(0, panels, together):
             for place, (start, stop) in enumerate(rows):
-                share = panel / panels if panels > 1 else place / len(rows)
-                pieces.append((int(share * threads), number, start, stop, first, width))
+                share = panel / panels if panels > together else place / len(rows)
+                pieces.append((int(share * threads), number, start, stop, panel, together))
     return np.array([piece[1:] for piece in sorted(pieces, key=lambda piece: piece[0])], PIECE)
 
 

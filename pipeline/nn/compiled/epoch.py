@@ -5,19 +5,27 @@ import math
 import numpy as np
 from numba import njit
 
-from pipeline.nn.compiled.kernels import apply, squares
+from pipeline.nn.compiled.kernels import apply
 from pipeline.nn.compiled.records import (
     BETA1,
     BETA2,
     CHAIN_STRIDE,
     CHUNK,
     LANES,
-    PANEL,
     ROOM_BYTES,
     ROUND,
     TILE,
 )
-from pipeline.nn.compiled.step import SLOT_BYTES, compiled, layer_of, run_of, slot_of
+from pipeline.nn.compiled.step import (
+    SLOT_BYTES,
+    add_squares,
+    compiled,
+    layer_of,
+    panels_of,
+    run_of,
+    slot_of,
+    sum_of,
+)
 from pipeline.nn.compiled.team import meet, take
 from pipeline.nn.compiled.vectors import bytes_at, call, doubles, floats, integers, words_at
 
@@ -38,7 +46,7 @@ def _tiles(images):
 
 
 @njit(error_model="numpy")
-def _through(run_at, slot, place, start, images, batch, number, back):
+def _through(run_at, slot, place, start, images, chunk, batch, number, back):
     """Take a chunk of a tile's images from the first product to the costs and, with `back`, back.
 
     slot: the tile's record. place: the tile's first row in the layers' values (images, stride).
@@ -47,7 +55,7 @@ def _through(run_at, slot, place, start, images, batch, number, back):
     """
     labels = slot_of(slot).labels_at + start
     _call7(
-        run_of(run_at).rows_at, run_at, labels, place + start, min(CHUNK, images - start), batch,
+        run_of(run_at).rows_at, run_at, labels, place + start, min(chunk, images - start), batch,
         number + start, back,
     )  # fmt: skip
 
@@ -58,10 +66,10 @@ def _whole(run_at, slot, place, images, chains, batch, number, back):
     run = run_of(run_at)
     layer = layer_of(run.layers_at)
     out = layer.value_at + 4 * place * layer.stride
-    for panel in range((layer.vectors + PANEL - 1) // PANEL):
+    for panel in range(panels_of(layer.vectors)):
         _call6(run.first_layer_at, run_at, slot, images, out, chains, panel)
-    for start in range(0, images, CHUNK):
-        _through(run_at, slot, place, start, images, batch, number, back)
+    for start in range(0, images, run.chunk):
+        _through(run_at, slot, place, start, images, run.chunk, batch, number, back)
 
 
 @compiled(3)
@@ -77,7 +85,7 @@ def train(team, thread, run_at):
     run = run_of(run_at)
     threads, pieces = run.threads, run.pieces
     layer = layer_of(run.layers_at)
-    panels = (layer.vectors + PANEL - 1) // PANEL
+    panels = panels_of(layer.vectors)
     chains = run.chains_at + 4 * thread * TILE * CHAIN_STRIDE
     room = run.room_at + thread * ROOM_BYTES
     half = first = 0
@@ -128,7 +136,7 @@ def train(team, thread, run_at):
                 place = start // TILE * TILE
                 _through(
                     run_at, slot + place // TILE * SLOT_BYTES, place, start - place,
-                    min(TILE, images - place), size, first + place, 1,
+                    min(TILE, images - place), CHUNK, size, first + place, 1,
                 )  # fmt: skip
                 piece = take(team, thread, threads, chunks)
         if not meet(team, threads):
@@ -221,14 +229,14 @@ def finish(run_at, result):
     doubles(result)[1] = right
 
 
-@compiled(3)
-def norm(matrix, vectors, result):
-    """Write the Euclidean norm of a matrix to `result`, which has room for LANES float64."""
-    squares(vectors, matrix, f32(np.inf), result)
-    sums, total = doubles(result), 0.0
-    for lane in range(LANES):
-        total += sums[lane]
-    sums[0] = math.sqrt(total)
+@compiled(4)
+def norm(matrix, n_in, vectors, result):
+    """Write the Euclidean norm of weights (n_in, vectors), without the bias, to a float64.
+
+    result: has room for LANES float64, all 0.
+    """
+    add_squares(matrix, n_in + 1, n_in, vectors, f32(np.inf), result)
+    doubles(result)[0] = math.sqrt(sum_of(result))
 
 
 @compiled(7)

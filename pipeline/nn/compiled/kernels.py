@@ -8,7 +8,6 @@ Matrices are given as an address and a row stride in floats, and columns are cou
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils
 
 from pipeline.nn.compiled.functions import exp, log, sigmoid, tanh
 from pipeline.nn.compiled.records import BETA1, BETA2, EPSILON, GROUP, LANES, PANEL
@@ -64,6 +63,32 @@ def dense(to: Emitter, vectors: Any, *arguments: Any) -> None:
 def dense_row(to: Emitter, vectors: Any, *arguments: Any) -> None:
     """Compute the same as `dense` for a single row of A."""
     to.choose(vectors, PANEL, lambda n: _dense(to, 1, n, *arguments))
+
+
+@kernel("iiiiiiiii")
+def sparse_row(
+    to: Emitter, vectors: Any, places: Any, count: Any, a: Any, a_step: Any, b: Any, b_row: Any,
+    c: Any, add: Any,
+) -> None:  # fmt: skip
+    """Compute a row of C = A B, or C + A B if `add`, from A's elements at `places`, ascending.
+
+    places: (count,) bytes. Element k of the row of A is at a + k * a_step. Shapes: B (terms,
+    vectors), C (vectors,). The other elements of A must be 0.
+    """
+
+    def emit(width: int) -> None:
+        for columns in _pieces(width, width if to.wide else 4):
+            chains = {j: to.variable() for j in columns}
+            with to.loop(count) as index:
+                place = to.builder.zext(to.number(to.at(places, index, 1), BYTE, 1), LONG)
+                x = to.spread(to.number(to.at(a, to.builder.mul(place, a_step)), FLOAT, 4))
+                row = to.plain(to.at(b, to.builder.mul(place, b_row)))
+                for j in columns:
+                    chains[j].set(x.fma(to.load(row, j), chains[j].get()))
+            for j in columns:
+                to.add_to(c, j, chains[j].get(), add)
+
+    to.choose(vectors, PANEL, emit)
 
 
 def _entry(to: Emitter, rows: Any, words: Any, table: Any, index: Any) -> tuple[Any, list[Vector]]:
@@ -270,14 +295,13 @@ def adam(
 
 @kernel("iifi")
 def squares(to: Emitter, vectors: Any, x: Any, limit: Any, sums: Any) -> None:
-    """Write sums (LANES,) of the squares of clipped X, in float64: one chain per lane."""
+    """Add the squares of clipped X to sums (LANES,), in float64."""
     kind = ir.VectorType(DOUBLE, LANES)
-    total = cgutils.alloca_once_value(to.builder, ir.Constant(kind, [0.0] * LANES))
+    pointer = to.builder.inttoptr(sums, kind.as_pointer())
     most = to.spread(limit)
     with to.loop(vectors) as vector:
         value = _clipped(to.load(to.at(x, to.times(vector, LANES))), most)
         wide = to.builder.fpext(value.value, kind)
         square = to.builder.fmul(wide, wide)
-        to.builder.store(to.builder.fadd(to.builder.load(total), square), total)
-    pointer = to.builder.inttoptr(sums, kind.as_pointer())
-    to.builder.store(to.builder.load(total), pointer, align=8)
+        total = to.builder.fadd(to.builder.load(pointer, align=8), square)
+        to.builder.store(total, pointer, align=8)

@@ -22,11 +22,23 @@ TILE = 128
 ROUND = 8 * TILE
 """Images whose activations are in memory at the same time."""
 CHUNK = 32
-"""Images that a thread takes at a time from the second layer to the loss and back."""
+"""Images that a thread takes at a time from the second layer to the loss and back, while the
+weights of those layers fit a core's cache; otherwise it takes a tile."""
+FITS = 100_000
+"""Number of weights that fit."""
 CHAIN_STRIDE = (PANEL + 1) * LANES
 PIECE_ROWS = 56
 """Maximum number of weight rows that a thread takes at a time."""
-ROOM_BYTES = 8 * LANES + 4 * PIECE_ROWS * PANEL * LANES
+ROOM_GRADIENT = 8 * LANES
+ROOM_LISTS = ROOM_GRADIENT + 4 * PIECE_ROWS * PANEL * LANES
+LIST = TILE + 1
+"""Bytes of a list of images, with its length."""
+ROOM_BYTES = -(-(ROOM_LISTS + ROUND // TILE * PIECE_ROWS * LIST) // 64) * 64
+"""A thread's scratch memory: sums, the gradient of a panel of a piece, lists of images."""
+FEWEST = 8 * LANES
+"""A layer of at most so many neurons reads all its inputs, also those that are 0."""
+MOST_ACTIVE = 0.6
+"""If a larger fraction of a layer's outputs is not 0, leaving out the others does not pay off."""
 
 ACTIVATIONS = {"relu": 1, "sigmoid": 2, "tanh": 3, "none": 4, "softmax": 5}
 LOSSES = {"cross_entropy": 1, "mean_squared_error": 2}
@@ -39,7 +51,7 @@ def _integers(names: str) -> list[tuple[str, type]]:
 
 RUN = np.dtype(
     [
-        *_integers("threads layers pieces classes loss optimizer batch count"),
+        *_integers("threads layers pieces chunk classes loss optimizer batch count"),
         *_integers("sparse kept clips_norm"),  # flags; kept: all tiles are prepared already
         *_integers("layers_at slots_at pieces_at"),
         *_integers("images_at labels_at table_at"),  # (n, PIXELS) levels; (n,); (256,) their inputs
@@ -62,10 +74,12 @@ RUN = np.dtype(
 LAYER = np.dtype(
     [
         *_integers("n_in n_out vectors stride activation"),
-        *_integers("weight_at gradient_at"),  # (n_in + 1, stride): the last row is the bias
-        *_integers("first_at second_at"),  # (n_in + 1, stride): the optimiser's moments, or 0
-        *_integers("turned_at turned_stride"),  # (n_out, turned_stride): weights transposed
+        *_integers("weight_at gradient_at"),  # (n_in + 1, vectors) by panels; last row: the bias
+        *_integers("first_at second_at"),  # the same: the optimiser's moments, or 0
+        *_integers("turned_at"),  # (n_out, vectors of the inputs) by panels: weights transposed
         *_integers("value_at delta_at"),  # (images, stride): outputs; pre-activation gradients
+        *_integers("places_at found_at"),  # (images, blocks, BLOCK) and (images, blocks) bytes: the
+        # outputs that are not 0, by block, and their numbers; or 0
     ]
 )
 SLOT = np.dtype(
@@ -76,9 +90,9 @@ SLOT = np.dtype(
         *_integers("labels_at"),
     ]
 )
-PIECE = np.dtype(_integers("layer start stop first width"))
+PIECE = np.dtype(_integers("layer start stop panel panels"))
 """A part of a layer's weights that one thread takes: rows `start` to `stop` (row n_in is the bias),
-and `width` vectors of neurons from `first`."""
+and `panels` panels of neurons from `panel`."""
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 """Adam's constants, as recommended by its authors."""

@@ -20,6 +20,7 @@ from pipeline.nn.compiled.kernels import (
     group_backward,
     group_forward,
     sgd,
+    sparse_row,
     squares,
 )
 from pipeline.nn.compiled.records import (
@@ -29,9 +30,14 @@ from pipeline.nn.compiled.records import (
     GROUPS,
     LANES,
     LAYER,
+    LIST,
+    MOST_ACTIVE,
     PANEL,
     PIECE,
+    PIECE_ROWS,
     PIXELS,
+    ROOM_GRADIENT,
+    ROOM_LISTS,
     RUN,
     SLOT,
     TILE,
@@ -59,27 +65,42 @@ def compiled(arguments):
     return cfunc(types.void(*[types.intp] * arguments), error_model="numpy")
 
 
-@compiled(11)
-def product(a, a_row, a_k, b, b_k, c, c_row, rows, vectors, count, add):
-    """Compute C = A B, or C + A B if `add`, as chains over `count` terms.
+@njit(error_model="numpy")
+def panels_of(vectors):
+    """Return the number of panels of a matrix of so many vectors."""
+    return (vectors + PANEL - 1) // PANEL
 
-    Shapes: A (rows, count), B (count, vectors), C (rows, vectors). a_row, a_k, b_k, c_row: strides.
+
+@njit(error_model="numpy")
+def panel_of(vectors, panel):
+    """Return a panel's first vector and its width in vectors."""
+    panels = panels_of(vectors)
+    first = vectors * panel // panels
+    return first, vectors * (panel + 1) // panels - first
+
+
+@njit(error_model="numpy")
+def row_of(matrix, rows, first, width, row):
+    """Return the address of a row of a panel, in a matrix of `rows` rows stored by panels."""
+    return matrix + 4 * LANES * (rows * first + row * width)
+
+
+@compiled(11)
+def product(a, a_row, a_k, b, b_k, c, c_row, rows, width, count, add):
+    """Compute C = A B, or C + A B if `add`, as chains over `count` terms, for one panel.
+
+    Shapes: A (rows, count), B (count, width), C (rows, width). a_row, a_k, b_k, c_row: strides.
     """
-    panels = (vectors + PANEL - 1) // PANEL
-    for panel in range(panels):
-        first = vectors * panel // panels
-        width = vectors * (panel + 1) // panels - first
-        together = ROWS[width - 1]
-        b_at, c_at = b + 4 * LANES * first, c + 4 * LANES * first
-        row = 0
-        while row + together <= rows:
-            a_at = a + 4 * row * a_row
-            dense(width, a_at, a_row, a_k, b_at, b_k, c_at + 4 * row * c_row, c_row, count, add)
-            row += together
-        while row < rows:
-            a_at = a + 4 * row * a_row
-            dense_row(width, a_at, a_row, a_k, b_at, b_k, c_at + 4 * row * c_row, c_row, count, add)
-            row += 1
+    together = ROWS[width - 1]
+    row = 0
+    while row + together <= rows:
+        a_at, c_at = a + 4 * row * a_row, c + 4 * row * c_row
+        dense(width, a_at, a_row, a_k, b, b_k, c_at, c_row, count, add)
+        row += together
+    while row < rows:
+        a_at, c_at = a + 4 * row * a_row, c + 4 * row * c_row
+        dense_row(width, a_at, a_row, a_k, b, b_k, c_at, c_row, count, add)
+        row += 1
 
 
 @compiled(6)
@@ -90,27 +111,27 @@ def first_layer(run_at, slot_at, rows, out, chains, panel):
     """
     run, slot = run_of(run_at), slot_of(slot_at)
     layer = layer_of(run.layers_at)
-    panels, stride = (layer.vectors + PANEL - 1) // PANEL, layer.stride
-    first = layer.vectors * panel // panels
-    width = layer.vectors * (panel + 1) // panels - first
-    weight, out = layer.weight_at + 4 * LANES * first, out + 4 * LANES * first
+    stride = layer.stride
+    first, width = panel_of(layer.vectors, panel)
+    weight = row_of(layer.weight_at, layer.n_in + 1, first, width, 0)
+    out += 4 * LANES * first
     starts = integers(slot.starts_at)
-    per_block = BLOCK // GROUP
-    for block in range(PIXELS // BLOCK):
+    w_row = LANES * width
+    for start in range(0, PIXELS, BLOCK):
         if run.sparse == 0:
             _call11(
-                run.product_at, slot.inputs_at + 4 * BLOCK * block, PIXELS, 1,
-                weight + 4 * BLOCK * block * stride, stride, out, stride, rows, width, BLOCK, block,
+                run.product_at, slot.inputs_at + 4 * start, PIXELS, 1, weight + 4 * start * w_row,
+                w_row, out, stride, rows, width, BLOCK, start,
             )  # fmt: skip
             continue
-        for group in range(block * per_block, (block + 1) * per_block):
-            start = starts[group]
+        for group in range(start // GROUP, (start + BLOCK) // GROUP):
+            begin = starts[group]
             group_forward(
-                width, slot.rows_at + start, slot.words_at + 4 * start,
-                starts[group + 1] - start - 1, run.table_at, weight + 4 * GROUP * group * stride,
-                stride, chains, CHAIN_STRIDE,
+                width, slot.rows_at + begin, slot.words_at + 4 * begin,
+                starts[group + 1] - begin - 1, run.table_at, weight + 4 * GROUP * group * w_row,
+                w_row, chains, CHAIN_STRIDE,
             )  # fmt: skip
-        end_block(width, chains, CHAIN_STRIDE, out, stride, rows, block)
+        end_block(width, chains, CHAIN_STRIDE, out, stride, rows, start)
 
 
 @njit(error_model="numpy")
@@ -165,6 +186,62 @@ def loss(run, layer, z, d, label, share, number):
     bytes_at(run.hits_at)[number] = best == label
 
 
+@njit(error_model="numpy")
+def blocks_of(count):
+    """Return the number of blocks of so many terms."""
+    return (count + BLOCK - 1) // BLOCK
+
+
+@njit(error_model="numpy")
+def find(layer, place, count):
+    """List the neurons that are not 0, block by block, for `count` images from row `place` on."""
+    blocks, found = blocks_of(layer.n_out), bytes_at(layer.found_at)
+    for m in range(place, place + count):
+        values = words_at(layer.value_at + 4 * m * layer.stride)
+        for block in range(blocks):
+            places = bytes_at(layer.places_at + (m * blocks + block) * BLOCK)
+            some, start = np.int64(0), block * BLOCK
+            for k in range(min(BLOCK, layer.n_out - start)):
+                places[some] = np.uint8(k)  # the next one overwrites a neuron that is 0
+                some += np.int64(values[start + k] != 0)
+            found[m * blocks + block] = np.uint8(some)
+
+
+@njit(error_model="numpy")
+def are_few(layer, place, count):
+    """Return whether leaving out the neurons that are 0 pays off."""
+    blocks, found, total = blocks_of(layer.n_out), bytes_at(layer.found_at), 0
+    for number in range(place * blocks, (place + count) * blocks):
+        total += found[number]
+    return total < MOST_ACTIVE * count * layer.n_out
+
+
+@njit(error_model="numpy")
+def forward(run, before, layer, place, count):
+    """Multiply the outputs of the layer `before` by a layer's weights, for `count` images."""
+    stride = layer.stride
+    blocks, sparse = blocks_of(layer.n_in), before.places_at != 0 and are_few(before, place, count)
+    for panel in range(panels_of(layer.vectors)):
+        first, width = panel_of(layer.vectors, panel)
+        c = layer.value_at + 4 * (place * stride + LANES * first)
+        for block in range(blocks):
+            k = block * BLOCK
+            a = before.value_at + 4 * (place * before.stride + k)
+            b = row_of(layer.weight_at, layer.n_in + 1, first, width, k)
+            if sparse:
+                for m in range(count):
+                    number = (place + m) * blocks + block
+                    sparse_row(
+                        width, before.places_at + number * BLOCK, bytes_at(before.found_at)[number],
+                        a + 4 * m * before.stride, 1, b, LANES * width, c + 4 * m * stride, k,
+                    )  # fmt: skip
+            else:
+                _call11(
+                    run.product_at, a, before.stride, 1, b, LANES * width, c, stride, count, width,
+                    min(BLOCK, layer.n_in - k), k,
+                )  # fmt: skip
+
+
 @compiled(7)
 def rows(run_at, labels_at, place, count, batch, number, back):
     """Compute the costs of `count` images from the first product on and, with `back`, all deltas.
@@ -176,19 +253,17 @@ def rows(run_at, labels_at, place, count, batch, number, back):
     last = run.layers - 1
     for at in range(run.layers):
         layer = layer_of(run.layers_at + at * LAYER_BYTES)
-        stride = layer.stride
-        values = layer.value_at + 4 * place * stride
         if at:
             before = layer_of(run.layers_at + (at - 1) * LAYER_BYTES)
-            a = before.value_at + 4 * place * before.stride
-            for k in range(0, layer.n_in, BLOCK):
-                _call11(
-                    run.product_at, a + 4 * k, before.stride, 1, layer.weight_at + 4 * k * stride,
-                    stride, values, stride, count, layer.vectors, min(BLOCK, layer.n_in - k), k,
-                )  # fmt: skip
-        bias = layer.weight_at + 4 * layer.n_in * stride
+            forward(run, before, layer, place, count)
+        values = layer.value_at + 4 * place * layer.stride
         kind = _NONE if at == last else layer.activation
-        activate(kind, values, stride, bias, count, layer.vectors)
+        for panel in range(panels_of(layer.vectors)):
+            first, width = panel_of(layer.vectors, panel)
+            bias = row_of(layer.weight_at, layer.n_in + 1, first, width, layer.n_in)
+            activate(kind, values + 4 * LANES * first, layer.stride, bias, count, width)
+        if layer.places_at:
+            find(layer, place, count)
     layer = layer_of(run.layers_at + last * LAYER_BYTES)
     labels, share = bytes_at(labels_at), f32(1) / f32(batch)
     for m in range(count):
@@ -202,21 +277,24 @@ def rows(run_at, labels_at, place, count, batch, number, back):
         before = layer_of(run.layers_at + (at - 1) * LAYER_BYTES)
         d = layer.delta_at + 4 * place * layer.stride
         deltas = before.delta_at + 4 * place * before.stride
-        for k in range(0, layer.n_out, BLOCK):
-            _call11(
-                run.product_at, d + 4 * k, layer.stride, 1,
-                layer.turned_at + 4 * k * layer.turned_stride, layer.turned_stride, deltas,
-                before.stride, count, before.vectors, min(BLOCK, layer.n_out - k), k,
-            )  # fmt: skip
+        for panel in range(panels_of(before.vectors)):
+            first, width = panel_of(before.vectors, panel)
+            for k in range(0, layer.n_out, BLOCK):
+                _call11(
+                    run.product_at, d + 4 * k, layer.stride, 1,
+                    row_of(layer.turned_at, layer.n_out, first, width, k), LANES * width,
+                    deltas + 4 * LANES * first, before.stride, count, width,
+                    min(BLOCK, layer.n_out - k), k,
+                )  # fmt: skip
         values = before.value_at + 4 * place * before.stride
         backtrack(before.activation, values, deltas, before.stride, count, before.vectors)
 
 
 @njit(error_model="numpy")
-def pixels_gradient(run, layer, slot, piece, deltas, gradient, g_stride, add):
+def pixels_gradient(run, layer, slot, piece, width, deltas, gradient, g_row, add):
     """Compute a tile's contribution to the gradient of a piece's groups of pixels, or add it.
 
-    deltas: (images, vectors). gradient: (rows of the piece, vectors), row stride g_stride.
+    deltas: (images, width). gradient: (rows of the piece, width), row stride g_row.
     """
     starts = integers(slot.starts_at)
     for group in range(piece.start // GROUP, piece.stop // GROUP):
@@ -224,44 +302,68 @@ def pixels_gradient(run, layer, slot, piece, deltas, gradient, g_stride, add):
         count = starts[group + 1] - start - 1
         if count or not add:
             group_backward(
-                piece.width, slot.rows_at + start, slot.words_at + 4 * start, count, run.table_at,
-                deltas, layer.stride, gradient, g_stride, add,
+                width, slot.rows_at + start, slot.words_at + 4 * start, count, run.table_at,
+                deltas, layer.stride, gradient, g_row, add,
             )  # fmt: skip
-        gradient += 4 * GROUP * g_stride
+        gradient += 4 * GROUP * g_row
 
 
 @njit(error_model="numpy")
-def change(run, layer, piece, gradient, g_stride, factor):
-    """Update a piece of a layer's weights, and their transpose, by its gradient times `factor`.
+def change(run, layer, piece, first, width, gradient, factor):
+    """Update a panel of a piece of a layer's weights, and their transpose.
 
-    gradient: (rows of the piece, vectors), row stride g_stride.
+    gradient: (rows of the piece, width), which is multiplied by `factor`.
     """
     rate, scale = run.lr, f32(1)
     if run.optimizer != _SGD:
         rate, scale = run.lr / (1 - run.beta1_power), f32(1 - run.beta2_power)
     l2 = run.l2 if piece.start < layer.n_in else f32(0)
-    for row in range(piece.start, piece.stop):
-        start = 4 * (row * layer.stride + LANES * piece.first)
-        w, g = layer.weight_at + start, gradient + 4 * (row - piece.start) * g_stride
-        v = layer.first_at + start if layer.first_at else 0
-        if run.optimizer == _SGD:
-            sgd(piece.width, w, g, v, f32(rate), run.momentum, l2, run.clip_value, factor)
-        else:
-            s = layer.second_at + start
-            adam(piece.width, w, g, v, s, f32(rate), scale, l2, run.clip_value, factor)
-    if layer.turned_at and piece.start < layer.n_in:
-        first = LANES * piece.first
-        for j in range(first, min(first + LANES * piece.width, layer.n_out)):
-            column = layer.weight_at + 4 * (piece.start * layer.stride + j)
-            turned = floats(layer.turned_at + 4 * (j * layer.turned_stride + piece.start))
-            for k in range(piece.stop - piece.start):
-                turned[k] = floats(column + 4 * k * layer.stride)[0]
+    rows, vectors = layer.n_in + 1, (piece.stop - piece.start) * width
+    w = row_of(layer.weight_at, rows, first, width, piece.start)
+    v = row_of(layer.first_at, rows, first, width, piece.start) if layer.first_at else 0
+    if run.optimizer == _SGD:
+        sgd(vectors, w, gradient, v, f32(rate), run.momentum, l2, run.clip_value, factor)
+    else:
+        s = row_of(layer.second_at, rows, first, width, piece.start)
+        adam(vectors, w, gradient, v, s, f32(rate), scale, l2, run.clip_value, factor)
+    if layer.turned_at == 0 or piece.start == layer.n_in:
+        return
+    before = (layer.n_in + LANES - 1) // LANES
+    for panel in range(panels_of(before)):
+        place, wide = panel_of(before, panel)
+        start, stop = max(piece.start, LANES * place), min(piece.stop, LANES * (place + wide))
+        for j in range(min(LANES * width, layer.n_out - LANES * first)):
+            column = w + 4 * j
+            turned = floats(
+                row_of(layer.turned_at, layer.n_out, place, wide, LANES * first + j)
+                - 4 * LANES * place
+            )
+            for k in range(start, stop):
+                turned[k] = floats(column + 4 * LANES * width * (k - piece.start))[0]
 
 
 @njit(error_model="numpy")
-def gradient_of(layer, piece):
-    """Return the address of a piece's part of the layer's gradient."""
-    return layer.gradient_at + 4 * (piece.start * layer.stride + LANES * piece.first)
+def find_images(before, piece, count, room):
+    """List the images in which each neuron of a piece is not 0, tile by tile.
+
+    room: a byte for the length and then the list, for each tile and neuron. Return whether leaving
+    out the other images pays off.
+    """
+    total, size = 0, piece.stop - piece.start
+    for start in range(0, count, TILE):
+        for k in range(size):
+            bytes_at(room + k * LIST)[0] = 0
+        for m in range(min(TILE, count - start)):
+            values = words_at(before.value_at + 4 * ((start + m) * before.stride + piece.start))
+            for k in range(size):
+                own = bytes_at(room + k * LIST)
+                some = np.int64(own[0])
+                own[1 + some] = np.uint8(m)  # the next image overwrites one with a 0
+                own[0] = np.uint8(some + np.int64(values[k] != 0))
+        for k in range(size):
+            total += bytes_at(room + k * LIST)[0]
+        room += PIECE_ROWS * LIST
+    return total < MOST_ACTIVE * count * size
 
 
 @compiled(8)
@@ -276,42 +378,77 @@ def weights(run_at, number, slot_at, count, again, ends, keep, room):
     run = run_of(run_at)
     piece = piece_of(run.pieces_at + number * PIECE_BYTES)
     layer = layer_of(run.layers_at + piece.layer * LAYER_BYTES)
-    stride, size, column = layer.stride, piece.stop - piece.start, 4 * LANES * piece.first
-    gradient, g_stride = gradient_of(layer, piece), stride
-    if keep == 0:  # a gradient that is not read again stays in this core's cache
-        gradient, g_stride = room + 8 * LANES, PANEL * LANES
-    for first in range(0, count, TILE):
-        slot, images = slot_of(slot_at + first // TILE * SLOT_BYTES), min(TILE, count - first)
-        deltas, add = layer.delta_at + 4 * first * stride + column, again + first
-        if piece.start == layer.n_in:  # the inputs of biases are 1
-            a, a_row, a_k = run.one_at, 0, 0
-        elif piece.layer:
-            before = layer_of(run.layers_at + (piece.layer - 1) * LAYER_BYTES)
-            a_row, a_k = 1, before.stride
-            a = before.value_at + 4 * (first * before.stride + piece.start)
-        elif run.sparse:
-            pixels_gradient(run, layer, slot, piece, deltas, gradient, g_stride, add)
-            continue
-        else:
-            a, a_row, a_k = slot.inputs_at + 4 * piece.start, 1, PIXELS
-        _call11(
-            run.product_at, a, a_row, a_k, deltas, stride, gradient, g_stride, size, piece.width,
-            images, add,
-        )  # fmt: skip
-    if ends and run.clips_norm == 0:
-        change(run, layer, piece, gradient, g_stride, f32(1))
+    before = layer_of(run.layers_at + max(piece.layer - 1, 0) * LAYER_BYTES)
+    stride, size, is_bias = layer.stride, piece.stop - piece.start, piece.start == layer.n_in
+    sparse = False
+    if piece.layer and not is_bias and before.places_at:
+        sparse = find_images(before, piece, count, room + ROOM_LISTS)
+    for panel in range(piece.panel, piece.panel + piece.panels):
+        first, width = panel_of(layer.vectors, panel)
+        g_row = LANES * width
+        gradient = row_of(layer.gradient_at, layer.n_in + 1, first, width, piece.start)
+        if keep == 0:  # a gradient that is not read again stays in this core's cache
+            gradient = room + ROOM_GRADIENT
+        for start in range(0, count, TILE):
+            slot, images = slot_of(slot_at + start // TILE * SLOT_BYTES), min(TILE, count - start)
+            deltas, add = layer.delta_at + 4 * (start * stride + LANES * first), again + start
+            if is_bias:  # its inputs are 1
+                a, a_row, a_k = run.one_at, 0, 0
+            elif piece.layer:
+                a_row, a_k = 1, before.stride
+                a = before.value_at + 4 * (start * before.stride + piece.start)
+            elif run.sparse:
+                pixels_gradient(run, layer, slot, piece, width, deltas, gradient, g_row, add)
+                continue
+            else:
+                a, a_row, a_k = slot.inputs_at + 4 * piece.start, 1, PIXELS
+            if sparse:
+                for k in range(size):
+                    own = room + ROOM_LISTS + (start // TILE * PIECE_ROWS + k) * LIST
+                    sparse_row(
+                        width, own + 1, bytes_at(own)[0], a + 4 * k, a_k, deltas, stride,
+                        gradient + 4 * k * g_row, add,
+                    )  # fmt: skip
+            else:
+                _call11(
+                    run.product_at, a, a_row, a_k, deltas, stride, gradient, g_row, size, width,
+                    images, add,
+                )  # fmt: skip
+        if ends and run.clips_norm == 0:
+            change(run, layer, piece, first, width, gradient, f32(1))
+
+
+@njit(error_model="numpy")
+def add_squares(matrix, rows, used, vectors, limit, sums):
+    """Add the squares of the first `used` rows of a matrix of `rows` rows to sums (LANES,).
+
+    The elements are clipped to `limit`. Rows are read one after the other, across the panels.
+    """
+    for row in range(used):
+        for panel in range(panels_of(vectors)):
+            first, width = panel_of(vectors, panel)
+            squares(width, row_of(matrix, rows, first, width, row), limit, sums)
+
+
+@njit(error_model="numpy")
+def sum_of(sums):
+    """Return the sum of LANES float64, in order, and set them to 0."""
+    total = 0.0
+    for lane in range(LANES):
+        total += doubles(sums)[lane]
+        doubles(sums)[lane] = 0.0
+    return total
 
 
 @compiled(3)
 def squared(run_at, number, room):
     """Write the sum of the squares of a layer's gradients, each clipped to clip_value."""
-    run, sums, total = run_of(run_at), doubles(room), 0.0
+    run = run_of(run_at)
     layer = layer_of(run.layers_at + number * LAYER_BYTES)
-    vectors = (layer.n_in + 1) * layer.stride // LANES
-    squares(vectors, layer.gradient_at, run.clip_value, room)
-    for lane in range(LANES):
-        total += sums[lane]
-    doubles(run.squares_at)[number] = total
+    rows = layer.n_in + 1
+    sum_of(room)
+    add_squares(layer.gradient_at, rows, rows, layer.vectors, run.clip_value, room)
+    doubles(run.squares_at)[number] = sum_of(room)
 
 
 @compiled(3)
@@ -320,7 +457,10 @@ def scaled(run_at, number, factor_at):
     run = run_of(run_at)
     piece = piece_of(run.pieces_at + number * PIECE_BYTES)
     layer = layer_of(run.layers_at + piece.layer * LAYER_BYTES)
-    change(run, layer, piece, gradient_of(layer, piece), layer.stride, floats(factor_at)[0])
+    for panel in range(piece.panel, piece.panel + piece.panels):
+        first, width = panel_of(layer.vectors, panel)
+        gradient = row_of(layer.gradient_at, layer.n_in + 1, first, width, piece.start)
+        change(run, layer, piece, first, width, gradient, floats(factor_at)[0])
 
 
 @compiled(4)

@@ -110,6 +110,14 @@ class Emitter:
         index = ir.Constant(LONG, index) if isinstance(index, int) else index
         return self.builder.add(base, self.builder.mul(index, ir.Constant(LONG, step)))
 
+    def plain(self, address: Any) -> Any:
+        """Return an address as a single register.
+
+        An instruction that adds two registers to find its operand counts as two on x86.
+        """
+        assembly = ir.InlineAsm(ir.FunctionType(LONG, [LONG]), "", "=r,0")
+        return self.builder.call(assembly, [address])
+
     def times(self, stride: Any, number: int) -> Any:
         """Return `number` times a stride."""
         return self.builder.mul(stride, ir.Constant(LONG, number))
