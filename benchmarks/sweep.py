@@ -48,7 +48,9 @@ def sweep_seconds(plan: SweepPlan, workers: int) -> tuple[float, list[list[str]]
             pass
         seconds = time.perf_counter() - start
         chosen = [settings_of(trial.params, plan.space, plan.base) for trial in store.trials]
-    return seconds, [assignments(plan.variant, plan.space, settings) for settings in chosen]
+    return seconds, [
+        assignments(plan.variant, plan.space, plan.base, settings) for settings in chosen
+    ]
 
 
 def experiment_seconds(variant: str, trials: list[list[str]]) -> list[float]:

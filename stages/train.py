@@ -32,6 +32,7 @@ def main(variant: str) -> None:
     chosen = settings.variant(variant)
     device = find_device(settings.device)
     examples = open_examples(SPLITS / "train.parquet").first(chosen.train_limit)
+    chosen = chosen.on(len(examples))
     validation = read_examples(SPLITS / "validation.parquet")
     click.echo(f"{variant}: {len(examples)} images on {device.name}")
     if chosen.train_limit and len(examples) < chosen.train_limit:

@@ -1,7 +1,10 @@
+import re
+
 import pytest
 from ruamel.yaml import YAML
 
 from pipeline.base.errors import SettingsError
+from pipeline.base.params import VariantSettings
 from pipeline.base.params_file import read_params
 from tests.conftest import ROOT
 
@@ -29,18 +32,34 @@ def path(tmp_path):
     return tmp_path / "params.yaml"
 
 
-def test_the_shipped_settings_are_valid_and_hold_the_six_variants():
+def test_the_shipped_settings_are_valid_and_hold_eight_variants():
     settings = read_params(ROOT / "params.yaml")
     assert list(settings.variants) == [
-        "full_batch", "mini_batch", "one_hidden", "small_batch", "tiny", "two_hidden",
+        "distorted", "full_batch", "large", "mini_batch", "one_hidden", "small_batch", "tiny",
+        "two_hidden",
     ]  # fmt: skip
     assert settings.dataset == "mnist-5k"
 
 
-def test_every_variant_lists_every_setting_so_that_each_can_be_overridden():
-    content = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
-    for name, variant in read_params(ROOT / "params.yaml").variants.items():
-        assert set(content["variants"][name]) == set(type(variant).model_fields), name
+def test_params_yaml_names_every_setting_of_a_variant_and_its_default():
+    text = (ROOT / "params.yaml").read_text()
+    shown = YAML(typ="safe", pure=True).load(text)["variants"]
+    fields = VariantSettings.model_fields
+    for name, field in fields.items():
+        assert re.search(rf"^# .*\b{name}\b", text, re.MULTILINE), name
+        if field.is_required():
+            assert all(name in variant for variant in shown.values()), name
+    assert set(shown["distorted"]) == set(shown["large"]) == set(fields)
+
+
+def test_a_setting_that_is_left_out_changes_nothing():
+    plain = VariantSettings(hidden=[1], lr=1.0, batch_size=1, epochs=1)
+    assert (plain.optimizer, plain.schedule, plain.keep) == ("sgd", "constant", "last")
+    off = set(VariantSettings.model_fields) - {
+        "hidden", "activation", "output", "loss", "initializer", "optimizer", "lr", "schedule",
+        "drop", "beta1", "beta2", "batch_size", "epochs", "keep",
+    }  # fmt: skip
+    assert not any(getattr(plain, name) for name in off)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +262,7 @@ def test_without_overrides_a_variant_keeps_its_own_settings():
 
 def test_an_unknown_variant_is_refused_with_the_known_ones():
     settings = read_params(ROOT / "params.yaml")
-    with pytest.raises(SettingsError, match=r"must be one of full_batch, .*, got deep"):
+    with pytest.raises(SettingsError, match=r"must be one of distorted, .*, got deep"):
         settings.variant("deep")
 
 

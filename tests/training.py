@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.base.params import VariantSettings
+from pipeline.datasets.normalization import Normalization
 from pipeline.nn.devices import CPU, Device, Engine
 from pipeline.nn.network import Network
 from pipeline.nn.streaming import HeldImages
@@ -15,9 +16,12 @@ Pair = tuple[NDArray[np.float32], NDArray[np.uint8]]
 """Inputs (n, 784) and labels (n,)."""
 
 
+TABLE = Normalization("scale", 0.0, 1.0).table()
+
+
 def held(engine: Engine, pair: Pair) -> Any:
-    """Let an engine hold images."""
-    return engine.hold([pair], len(pair[1]))
+    """Let an engine hold images of pixels from 0 to 1."""
+    return engine.hold([pair], len(pair[1]), TABLE)
 
 
 def trained(

@@ -4,7 +4,7 @@ import difflib
 import math
 import re
 import reprlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -85,6 +85,7 @@ Distinct = AfterValidator(_distinct)
 Name = Annotated[str, AfterValidator(_name)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 Images = Annotated[NumberOrAll, PlainValidator(_number_or_all)]
 Number = Annotated[int | float, PlainValidator(_number)]
 Count = Annotated[int, Field(gt=0, le=MOST)]
@@ -110,8 +111,23 @@ class DatasetSettings(_Strict):
     Required, even if {}: DVC tracks this key, so that a checksum added later is verified."""
 
 
+class Augment(_Strict):
+    """How much training images are distorted, anew in each epoch. 0 turns a distortion off."""
+
+    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
+    """Largest angle, in degrees."""
+    scale: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Largest change of the width, and of the height, as a fraction."""
+    shear: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Largest shift of a row, in pixels per pixel of its distance from the centre."""
+    shift: Annotated[float, Field(ge=0, le=14)] = 0.0
+    """Largest shift, in pixels."""
+    elastic: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """Standard deviation of a smooth random displacement of each pixel, in pixels."""
+
+
 class VariantSettings(_Strict):
-    """A network and how it is trained."""
+    """A network and how it is trained. A setting with a default may be left out."""
 
     hidden: Annotated[list[Neurons], Field(max_length=100)]
     """Neurons per hidden layer; the input and output layers follow from the data."""
@@ -119,20 +135,57 @@ class VariantSettings(_Strict):
     output: Literal["softmax", "sigmoid"] = "softmax"
     loss: Literal["cross_entropy", "mean_squared_error"] = "cross_entropy"
     initializer: Literal["he", "glorot", "normal"] = "he"
-    optimizer: Literal["sgd", "adam"] = "sgd"
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: Rate
+    schedule: Literal["constant", "linear", "cosine", "steps"] = "constant"
+    """How the learning rate goes on after the warm-up: linearly or as half a cosine to 0, or
+    multiplied by `drop` at each of `drops`."""
+    warmup: Fraction = 0.0
+    """The fraction of the training in which the learning rate rises linearly from 0 to lr."""
+    drops: Annotated[list[Fraction], Field(max_length=100)] = []
+    """Fractions of the training after which the learning rate is multiplied by `drop`."""
+    drop: Annotated[float, Field(gt=0, lt=1)] = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0
+    nesterov: bool = False
+    """Whether momentum looks ahead, as Nesterov's does."""
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """The share of the past in Adam's running means of the gradient, and of its square."""
     l2: NonNegative = 0.0
+    weight_decay: NonNegative = 0.0
+    """The fraction, times the learning rate, by which adamw shrinks the weights in each step."""
     clip_value: Rate | None = None
     """Each gradient element is limited to [-clip_value, clip_value]."""
     clip_norm: Rate | None = None
     """The gradients are scaled down together to at most this Euclidean norm."""
+    label_smoothing: Fraction = 0.0
+    """The share of each target that is spread evenly over all classes."""
+    dropout: Fraction = 0.0
+    """The probability with which each output of a hidden layer is left out in a training step."""
+    augment: Augment | None = None
     batch_size: Images
     epochs: Count
+    epochs_for: Count | None = None
+    """The number of training images that `epochs` holds for. Fewer images are trained on for more
+    epochs, by the square root of the ratio; null trains for `epochs` in any case."""
+    keep: Literal["last", "best"] = "last"
+    """The epoch whose weights are kept: the last, or the one with the lowest validation cost."""
+    patience: Count | None = None
+    """Stop after so many epochs in a row without a lower validation cost."""
     train_limit: Count | None = None
     """Maximum number of training images."""
     test_sample: Count | None = None
     """Number of first test images on which to report the accuracy too, as a small study would."""
+    test_shifts: Literal[5, 9] | None = None
+    """Also report the accuracy of the mean over each test image and its 4 or 8 neighbours, shifted
+    by a pixel."""
+
+    def on(self, images: int) -> Self:
+        """Return the settings for a number of training images: with the number of epochs."""
+        if self.epochs_for is None:
+            return self
+        epochs = round(self.epochs * max(1.0, math.sqrt(self.epochs_for / images)))
+        return self.model_copy(update={"epochs": epochs, "epochs_for": None})
 
     @model_validator(mode="after")
     def _settings_fit_each_other(self) -> Self:
@@ -142,12 +195,16 @@ class VariantSettings(_Strict):
                 "output must be softmax with loss cross_entropy, got '{output}'",
                 {"output": self.output},
             )
-        if self.optimizer == "adam" and self.momentum:
-            raise PydanticCustomError(
-                "combination",
-                "momentum must be 0 with optimizer adam, got {momentum}",
-                {"momentum": self.momentum},
-            )
+        needed = (
+            ("momentum", self.optimizer == "sgd", f"0 with optimizer {self.optimizer}"),
+            ("nesterov", self.momentum > 0, "false without momentum"),
+            ("weight_decay", self.optimizer == "adamw", "0 without optimizer adamw"),
+            ("label_smoothing", self.loss == "cross_entropy", f"0 with loss {self.loss}"),
+            ("drops", self.schedule == "steps", "[] without schedule steps"),
+        )
+        for name, fits, rule in needed:
+            if getattr(self, name) and not fits:
+                raise _broken(f"{name} must be {rule}, got {getattr(self, name)}")
         return self
 
 
@@ -247,8 +304,31 @@ class SpaceSettings(_Strict):
         return self
 
 
-TRAINED_WITH = tuple(name for name in VariantSettings.model_fields if name != "test_sample")
+TRAINED_WITH = (
+    *(
+        name
+        for name in VariantSettings.model_fields
+        if name not in {"augment", "test_sample", "test_shifts"}
+    ),
+    *(f"augment.{name}" for name in Augment.model_fields),
+)
 """The settings of a variant that affect training, which a sweep may vary."""
+
+
+def value_of(settings: VariantSettings, name: str) -> Any:
+    """Return one of TRAINED_WITH; None for the strength of a distortion without augment."""
+    outer, _, inner = name.partition(".")
+    value = getattr(settings, outer)
+    return getattr(value, inner, None) if inner else value
+
+
+def with_values(settings: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a variant's settings with some of TRAINED_WITH changed."""
+    changed = dict(settings)
+    for name, value in values.items():
+        outer, _, inner = name.partition(".")
+        changed[outer] = (changed.get(outer) or {}) | {inner: value} if inner else value
+    return changed
 
 
 def examples(candidates: Candidates) -> Iterator[tuple[str, Any]]:
@@ -275,9 +355,9 @@ def examples(candidates: Candidates) -> Iterator[tuple[str, Any]]:
 
 def _check_candidate(place: str, name: str, value: Any) -> None:
     """Raise an error if `value` breaks the rule of its setting; combinations are checked later."""
-    any_variant = {"hidden": [1], "lr": 1.0, "batch_size": 1, "epochs": 1}
+    any_variant: dict[str, Any] = {"hidden": [1], "lr": 1.0, "batch_size": 1, "epochs": 1}
     try:
-        VariantSettings.model_validate(any_variant | {name: value})
+        VariantSettings.model_validate(with_values(any_variant, {name: value}))
     except ValidationError as error:
         for detail in error.errors(include_url=False):
             if detail["type"] != "combination":
@@ -347,10 +427,14 @@ class Settings(_Strict):
         """
         if name not in self.variants:
             raise SettingsError(f"variant must be one of {', '.join(self.variants)}, got {name}")
-        overrides = {"lr": self.lr, "epochs": self.epochs, "batch_size": self.batch_size}
-        return self.variants[name].model_copy(
-            update={key: value for key, value in overrides.items() if value is not None}
-        )
+        overrides: dict[str, Any] = {
+            key: value
+            for key in ("lr", "epochs", "batch_size")
+            if (value := getattr(self, key)) is not None
+        }
+        if self.epochs is not None:  # taken as it is
+            overrides["epochs_for"] = None
+        return self.variants[name].model_copy(update=overrides)
 
 
 _RULES = {

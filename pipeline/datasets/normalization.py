@@ -25,9 +25,11 @@ class Normalization:
 
     def apply(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Map `(N, 28, 28)` or `(N, 784)` pixels to `(N, 784)` float32."""
-        flat = images.reshape(len(images), -1)
-        table = ((np.arange(256) / 255 - self.mean) / self.std).astype(np.float32)
-        return table[flat]
+        return self.table()[images.reshape(len(images), -1)]
+
+    def table(self) -> NDArray[np.float32]:
+        """Return the inputs (256,) of all pixel values."""
+        return ((np.arange(256) / 255 - self.mean) / self.std).astype(np.float32)
 
     def undo(self, inputs: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
         """Map network inputs back to brightness in [0, 1]."""

@@ -73,19 +73,29 @@ class StoredExamples:
 
         Raises DataError for a damaged file.
         """
-        return self._examples(self.file.pieces(range(len(self.file.group_rows)), self.count))
+        pieces = self.file.pieces(range(len(self.file.group_rows)), self.count)
+        for inputs, labels in read_ahead(pieces):
+            yield Examples(inputs, labels, self.description, self.normalization)
 
-    def shuffled_blocks(self, rng: np.random.Generator) -> Iterator[Examples]:
+    def shuffled_blocks(self, rng: np.random.Generator) -> Iterator[tuple[int, Examples]]:
         """Yield all examples, with the row groups of the file in an order drawn from `rng`.
 
-        The order within a row group is that of the file. Raises DataError for a damaged file.
+        Each block comes with its first row in the file. The order within a row group is that of the
+        file. Raises DataError for a damaged file.
         """
         starts = np.cumsum([0, *self.file.group_rows[:-1]])
         rows = np.clip(self.count - starts, 0, self.file.group_rows)
         order = rng.permutation(np.flatnonzero(rows)).tolist()
-        return self._examples(
-            piece for group in order for piece in self.file.pieces([group], int(rows[group]))
-        )
+
+        def pieces() -> Iterator[tuple[int, Piece]]:
+            for group in order:
+                row = int(starts[group])
+                for piece in self.file.pieces([group], int(rows[group])):
+                    yield row, piece
+                    row += len(piece[1])
+
+        for row, (inputs, labels) in read_ahead(pieces()):
+            yield row, Examples(inputs, labels, self.description, self.normalization)
 
     def read(self) -> Examples:
         """Read all examples into memory. Raises DataError for a damaged file."""
@@ -96,10 +106,6 @@ class StoredExamples:
             start, end = end, end + len(block)
             inputs[start:end], labels[start:end] = block.inputs, block.labels
         return Examples(inputs, labels, self.description, self.normalization)
-
-    def _examples(self, pieces: Iterator[Piece]) -> Iterator[Examples]:
-        for inputs, labels in read_ahead(pieces):
-            yield Examples(inputs, labels, self.description, self.normalization)
 
 
 def write_images(path: Path, data: ImageSet, description: Description) -> None:

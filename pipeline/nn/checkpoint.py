@@ -34,7 +34,7 @@ CODE = ("datasets", "nn")
 """Folders of `pipeline` that training runs."""
 
 _REPORTS = "training.json"
-_PARAMETERS, _OPTIMIZER = "parameters/", "optimizer/"
+_STARTS = ("parameters/", "optimizer/", "best/")
 
 
 def run_digest(
@@ -129,8 +129,12 @@ def write_state(path: Path, state: TrainingState) -> None:
         for report in state.reports
     ]
     description = {"reports": reports, "order": state.order}
-    arrays = {f"{_PARAMETERS}{name}": array for name, array in state.parameters.items()} | {
-        f"{_OPTIMIZER}{name}": array for name, array in state.optimizer.items()
+    arrays = {
+        f"{start}{name}": array
+        for start, some in zip(
+            _STARTS, (state.parameters, state.optimizer, state.best), strict=True
+        )
+        for name, array in some.items()
     }
     with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         archive.writestr(_REPORTS, json.dumps(description))
@@ -159,15 +163,15 @@ def read_state(path: Path) -> TrainingState:
         )
         for report in description["reports"]
     )
-    parameters, optimizer = (
+    parameters, optimizer, best = (
         {
             name.removeprefix(start): array
             for name, array in arrays.items()
             if name.startswith(start)
         }
-        for start in (_PARAMETERS, _OPTIMIZER)
+        for start in _STARTS
     )
-    return TrainingState(reports, parameters, optimizer, description["order"])
+    return TrainingState(reports, parameters, optimizer, description["order"], best)
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> Array:

@@ -22,20 +22,47 @@ Blocks = Iterable[tuple[Array, Array]]
 """Blocks of inputs (n, 784) float32 and labels (n,)."""
 
 
+@dataclass(frozen=True)
+class Draws:
+    """What an epoch draws at random for each held image (n,).
+
+    distortions: `augment.DISTORTION` records, with the fields they choose from (FIELDS, 28, 28).
+    drops: `dropout.keys`. None without augment, or without dropout.
+    """
+
+    distortions: NDArray[np.void] | None = None
+    fields: NDArray[np.float32] | None = None
+    drops: NDArray[np.uint32] | None = None
+
+
+NO_DRAWS = Draws()
+
+
 class Engine(Protocol):
     """A network on a device."""
 
     network: Network
     """The network that `train` updates."""
 
-    def hold(self, blocks: Blocks, count: int) -> Any:
-        """Return `count` images in the form that this engine needs; `len` returns their number."""
+    def hold(self, blocks: Blocks, count: int, table: NDArray[np.float32] | None = None) -> Any:
+        """Return `count` images in the form that this engine needs; `len` returns their number.
 
-    def train(self, images: Any, order: NDArray[np.int64] | None) -> Totals:
+        table: (256,), the input that each pixel value stands for. Only images with a table can be
+        distorted.
+        """
+
+    def train(
+        self,
+        images: Any,
+        order: NDArray[np.int64] | None,
+        rates: NDArray[np.float64],
+        draws: Draws = NO_DRAWS,
+    ) -> Totals:
         """Take one step per batch of the images in this order.
 
-        order: image numbers (n,); None takes a single step with all images as stored. Return the
-        totals, each image measured before the step of its own batch.
+        order: image numbers (n,); None takes a single step with all images as stored. rates: the
+        learning rate of each step. Return the totals, each image measured before the step of its
+        own batch.
         """
 
     def measure(self, images: Any, *, again: bool = False) -> Totals:

@@ -11,7 +11,7 @@ from pipeline.base.errors import ModelError
 from pipeline.base.params import VariantSettings
 from pipeline.nn.gradients import clip
 from pipeline.nn.layers import Array
-from pipeline.nn.losses import one_hot
+from pipeline.nn.losses import one_hot, smoothed
 from pipeline.nn.model_file import Model
 from pipeline.nn.network import Network
 from pipeline.nn.optimizers import make_optimizer
@@ -72,7 +72,8 @@ def inspect(model: Model, inputs: Array, label: int) -> Inspection:
         outputs, backward = network.forward(
             batch, lambda name, value: seen.update({name: value[0]})
         )
-        costs, dy = network.loss(outputs, targets)
+        costs, _ = network.loss(outputs, targets)
+        _, dy = network.loss(outputs, smoothed(targets, settings.label_smoothing))
         gradients = backward(dy)
         make_optimizer(settings).step(after, clip(gradients, settings))
         probabilities = network.probabilities(outputs)[0]

@@ -1,7 +1,8 @@
 """Losses. Each returns one cost per image and the gradient of that cost in the network's output.
 
-targets: (batch, classes), 1 at each image's class and 0 elsewhere. The cost of a batch is the mean
-of its images' costs, so its gradient is the one returned here divided by the number of images.
+targets: (batch, classes), 1 at each image's class and 0 elsewhere, or smoothed. The cost of a batch
+is the mean of its images' costs, so its gradient is the one returned here divided by the number of
+images.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,15 @@ Loss = Callable[[Array, Array], tuple[Array, Array]]
 def one_hot(labels: Array, classes: int, dtype: np.dtype) -> Array:
     """Return the targets (batch, classes) for labels (batch,)."""
     return np.eye(classes, dtype=dtype)[labels]
+
+
+def smoothed(targets: Array, share: float) -> Array:
+    """Return targets of which a share is spread evenly over all classes.
+
+    A network that reaches such targets is never certain. Reported costs are those of the targets
+    themselves. Source: Szegedy et al. 2016, https://arxiv.org/abs/1512.00567, section 7.
+    """
+    return targets if share == 0 else targets * (1 - share) + share / targets.shape[1]
 
 
 def cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array]:

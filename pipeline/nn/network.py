@@ -1,6 +1,6 @@
 """A fully connected network of any depth, the one class behind all variants."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,14 +68,17 @@ class Network:
         self.activations = [*[hidden] * (len(self.layers) - 1), last]
         self.loss = LOSSES[architecture.loss]
 
-    def forward(self, x: Array, watch: Watch = watch_nothing) -> tuple[Array, NetworkBackward]:
+    def forward(
+        self, x: Array, watch: Watch = watch_nothing, drops: Sequence[Array] = ()
+    ) -> tuple[Array, NetworkBackward]:
         """Map inputs (batch, pixels) to outputs (batch, classes).
 
         Return the outputs and `backward(dy)`, which maps the gradient of the loss in the outputs to
         the gradients in all weights and biases, by name. `watch` is called for each layer: in the
         forward pass with `layer1.pre_activation` and `layer1.activation`, in the backward pass with
         `layer1.output_gradient` and `layer1.delta`, the gradients of the loss in the activation and
-        in the pre-activation.
+        in the pre-activation. drops: for each hidden layer, the factors (batch, neurons) of
+        `dropout.factors`; none to use the whole network.
         """
         steps = []
         for number, (layer, activation) in enumerate(
@@ -86,14 +89,19 @@ class Network:
             activation_backward = None
             if activation is not None:
                 x, activation_backward = activation(x)
+            factors = drops[number - 1] if number <= len(drops) else None
+            if factors is not None:
+                x = x * factors
             watch(f"layer{number}.activation", x)
-            steps.append((linear_backward, activation_backward))
+            steps.append((linear_backward, activation_backward, factors))
 
         def backward(dy: Array) -> Gradients:
             gradients: Gradients = {}
             for number in range(len(steps), 0, -1):
-                linear_backward, activation_backward = steps[number - 1]
+                linear_backward, activation_backward, factors = steps[number - 1]
                 watch(f"layer{number}.output_gradient", dy)
+                if factors is not None:
+                    dy = dy * factors
                 if activation_backward is not None:
                     dy = activation_backward(dy)
                 watch(f"layer{number}.delta", dy)

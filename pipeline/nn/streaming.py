@@ -21,8 +21,9 @@ from pipeline.datasets.pixel_file import PIECE
 from pipeline.nn.devices import Engine
 from pipeline.nn.layers import Array
 
-Part = tuple[Any, NDArray[np.int64] | None]
-"""Images held by an engine, and the order in which to train on them; None: all in one batch."""
+Part = tuple[Any, NDArray[np.int64] | None, NDArray[np.int64]]
+"""Images held by an engine, the order in which to train on them (None: all in one batch), and their
+numbers in the training set."""
 
 
 class TrainingSet(Protocol):
@@ -38,7 +39,7 @@ class TrainingSet(Protocol):
 def hold(engine: Engine, examples: ExampleSet) -> Any:
     """Return all examples in the form that the engine needs."""
     blocks = ((block.inputs, block.labels) for block in examples.blocks())
-    return engine.hold(blocks, len(examples))
+    return engine.hold(blocks, len(examples), examples.normalization.table())
 
 
 def training_set(
@@ -61,7 +62,8 @@ class HeldImages:
 
     def parts(self, size: int, rng: np.random.Generator) -> Iterator[Part]:
         """Yield all images with a new random order, or with None if they fit one batch."""
-        yield self.images, None if size >= len(self) else rng.permutation(len(self))
+        order = None if size >= len(self) else rng.permutation(len(self))
+        yield self.images, order, np.arange(len(self))
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,15 @@ class StreamedExamples:
 
     def parts(self, size: int, rng: np.random.Generator) -> Iterator[Part]:
         """Yield all images in whole batches, newly shuffled, several batches at a time."""
-        for inputs, labels in self.batches(size, rng):
-            yield self.engine.hold([(inputs, labels)], len(labels)), np.arange(len(labels))
+        table = self.examples.normalization.table()
+        for inputs, labels, numbers in self.batches(size, rng):
+            images = self.engine.hold([(inputs, labels)], len(labels), table)
+            yield images, np.arange(len(labels)), numbers
 
-    def batches(self, size: int, rng: np.random.Generator) -> Iterator[tuple[Array, Array]]:
-        """Yield inputs and labels, several batches of `size` at a time (the last may be smaller).
+    def batches(self, size: int, rng: np.random.Generator) -> Iterator[tuple[Array, Array, Array]]:
+        """Yield inputs, labels and numbers in the training set, several batches at a time.
+
+        A batch has `size` images; the last may be smaller.
 
         The order depends only on `rng`, the buffer and the file's row groups. Raises SettingsError
         if a batch is larger than the buffer.
@@ -97,20 +103,21 @@ class StreamedExamples:
                 "shuffle_buffer: all holds all images in memory"
             )
         inputs = np.empty((buffer + PIECE, PIXELS), np.float32)
-        labels = np.empty(buffer + PIECE, np.uint8)
+        labels, numbers = np.empty(buffer + PIECE, np.uint8), np.empty(buffer + PIECE, np.int64)
         free, waiting = np.arange(buffer + PIECE), np.empty(0, np.int64)  # rows of the two arrays
-        for block in self.examples.shuffled_blocks(rng):
+        for row, block in self.examples.shuffled_blocks(rng):
             places, free = np.split(free, [len(block)])
             inputs[places], labels[places] = block.inputs, block.labels
+            numbers[places] = np.arange(row, row + len(block))
             waiting = np.concatenate([waiting, places])
             if len(waiting) > buffer:
                 waiting = rng.permutation(waiting)
                 batches = -(-(len(waiting) - buffer) // size)
                 drawn, waiting = np.split(waiting, [batches * size])
-                yield inputs[drawn], labels[drawn]
+                yield inputs[drawn], labels[drawn], numbers[drawn]
                 free = np.concatenate([free, drawn])
         waiting = rng.permutation(waiting)
         some = max(PIECE // size, 1) * size
         for start in range(0, len(waiting), some):
             drawn = waiting[start : start + some]
-            yield inputs[drawn], labels[drawn]
+            yield inputs[drawn], labels[drawn], numbers[drawn]

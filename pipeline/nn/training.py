@@ -4,19 +4,25 @@ It can stop after any epoch; another process can resume from its state with the 
 for byte.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.base.errors import TrainingError
 from pipeline.base.machine import physical_memory
-from pipeline.base.params import VariantSettings
+from pipeline.base.params import Augment, VariantSettings
+from pipeline.datasets.augment import Distortions
+from pipeline.datasets.draws import key_of
 from pipeline.datasets.images import PIXELS
-from pipeline.nn.devices import Engine, Totals
+from pipeline.nn.devices import Draws, Engine, Totals
+from pipeline.nn.dropout import keys
 from pipeline.nn.layers import Array
 from pipeline.nn.network import Architecture, Network, initialize_network
+from pipeline.nn.schedules import rates
 from pipeline.nn.streaming import TrainingSet
 
 PARAMETER_BYTES = 24
@@ -58,13 +64,15 @@ class TrainingState:
     """Everything that determines how training continues after an epoch, and its reports so far.
 
     parameters: the network's, by name. optimizer: as returned by `Engine.state`. order: state of
-    the bit generator that shuffles the images. Arrays are copies.
+    the bit generator that shuffles the images. best: the parameters with the lowest validation cost
+    so far, if that epoch is to be kept. Arrays are copies.
     """
 
     reports: tuple[EpochReport, ...]
     parameters: dict[str, Array]
     optimizer: dict[str, Array]
     order: dict[str, Any]
+    best: dict[str, Array] = field(default_factory=dict)
 
 
 def make_network(
@@ -106,30 +114,72 @@ class Training:
         self._training = training
         self._validation = validation
         self._rng = rng
+        self._best: dict[str, Array] = {}
+        self._key = key_of(rng)
+        self._distortions = Distortions(settings.augment or Augment(), self._key)
+
+    @property
+    def kept(self) -> int:
+        """The number of the epoch whose weights the network keeps."""
+        return self._lowest if self.settings.keep == "best" else len(self.reports)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs have been run, or `patience` ended the run."""
+        patience, done = self.settings.patience, len(self.reports)
+        impatient = patience is not None and done > 0 and done - self._lowest >= patience
+        return impatient or done >= self.settings.epochs
+
+    @property
+    def _lowest(self) -> int:
+        """The number of the first epoch with the lowest validation cost, or 0 before any."""
+        costs = [report.validation.cost for report in self.reports]
+        return 1 + costs.index(min(costs)) if costs else 0
 
     def epochs(self) -> Iterator[EpochReport]:
         """Train for the remaining epochs, yielding a report after each.
 
         Every epoch draws mini-batches without replacement, in a new order from `rng`; the last
-        batch may be smaller. Raises TrainingError if a cost or norm is no longer finite.
+        batch may be smaller. Afterwards the network has the weights of the epoch `kept`. Raises
+        TrainingError if a cost or norm is no longer finite.
         """
-        engine, settings, training = self._engine, self.settings, self._training
-        size = len(training) if settings.batch_size == "all" else settings.batch_size
-        for epoch in range(len(self.reports) + 1, settings.epochs + 1):
-            cost, hits = 0.0, 0
-            for images, order in training.parts(size, self._rng):
-                part = engine.train(images, order)
-                cost, hits = cost + part[0], hits + part[1]
-            report = EpochReport(
-                epoch,
-                Score.of((cost, hits), len(training)),
-                Score.of(engine.measure(self._validation, again=True), len(self._validation)),
-                engine.norms("weight"),
-                engine.norms("gradient"),
-            )
+        engine, best = self._engine, self.settings.keep == "best"
+        while not self.finished:
+            report = self._epoch(len(self.reports) + 1)
             self._check(report)
             self.reports.append(report)
+            if best and self.kept == report.epoch:
+                self._best = _copies(engine.network.parameters)
             yield report
+        if best:
+            engine.restore(self._best, engine.state())
+
+    def _epoch(self, epoch: int) -> EpochReport:
+        engine, settings, training = self._engine, self.settings, self._training
+        size = len(training) if settings.batch_size == "all" else settings.batch_size
+        steps = math.ceil(len(training) / size)
+        step, cost, hits = (epoch - 1) * steps, 0.0, 0
+        for images, order, numbers in training.parts(size, self._rng):
+            count = math.ceil(len(images) / size)
+            lr = rates(settings, step, count, steps * settings.epochs)
+            part = engine.train(images, order, lr, self._draws(epoch, numbers))
+            step, cost, hits = step + count, cost + part[0], hits + part[1]
+        return EpochReport(
+            epoch,
+            Score.of((cost, hits), len(training)),
+            Score.of(engine.measure(self._validation, again=True), len(self._validation)),
+            engine.norms("weight"),
+            engine.norms("gradient"),
+        )
+
+    def _draws(self, epoch: int, numbers: NDArray[np.int64]) -> Draws:
+        settings, distortions, fields, drops = self.settings, None, None, None
+        if settings.augment is not None:
+            distortions = self._distortions.draw(epoch, numbers)
+            fields = self._distortions.fields
+        if settings.dropout and settings.hidden:
+            drops = keys(self._key, epoch, numbers, len(settings.hidden))
+        return Draws(distortions, fields, drops)
 
     def _check(self, report: EpochReport) -> None:
         for what, values in (
@@ -146,12 +196,12 @@ class Training:
 
     def state(self) -> TrainingState:
         """Return a copy of everything the next epochs depend on. Call it between epochs."""
-        parameters = self._engine.network.parameters
         return TrainingState(
             tuple(self.reports),
-            {name: array.copy() for name, array in parameters.items()},
+            _copies(self._engine.network.parameters),
             self._engine.state(),
             dict(self._rng.bit_generator.state),
+            _copies(self._best),
         )
 
     def restore(self, state: TrainingState) -> None:
@@ -163,7 +213,18 @@ class Training:
         epochs = [report.epoch for report in state.reports]
         if epochs != list(range(1, len(epochs) + 1)) or len(epochs) > self.settings.epochs:
             raise ValueError(f"reports are of epochs {epochs}")
+        own = self._engine.network.parameters
+        if self.settings.keep == "best" and _shapes(state.best) != _shapes(own):
+            raise ValueError("the parameters of the best epoch do not fit")
         type(self._rng.bit_generator)().state = state.order  # raises where it does not fit
         self._engine.restore(state.parameters, state.optimizer)
         self._rng.bit_generator.state = state.order
-        self.reports = list(state.reports)
+        self.reports, self._best = list(state.reports), _copies(state.best)
+
+
+def _copies(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: array.copy() for name, array in arrays.items()}
+
+
+def _shapes(arrays: Mapping[str, Array]) -> dict[str, tuple[Any, ...]]:
+    return {name: (array.shape, array.dtype) for name, array in arrays.items()}

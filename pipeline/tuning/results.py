@@ -10,6 +10,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.base.errors import TrainingError
+from pipeline.base.params import value_of
 from pipeline.tuning.plan import SweepPlan
 from pipeline.tuning.space import assignments, settings_of
 from pipeline.tuning.store import STATES, outcome_of
@@ -36,13 +37,13 @@ def summary(plan: SweepPlan, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
     best = best_trial(trials)
     outcome = outcome_of(best)
     states = Counter(NAMES[trial.state] for trial in trials)
-    settings = settings_of(best.params, plan.space, plan.base).model_dump()
+    settings = settings_of(best.params, plan.space, plan.base)
     return {
         "variant": plan.variant,
         "best_trial": best.number,
-        "validation_accuracy": round(outcome.accuracies[-1], DIGITS),
+        "validation_accuracy": round(outcome.accuracy, DIGITS),
         "validation_cost": None if outcome.cost is None else round(outcome.cost, DIGITS),
-        "settings": {name: settings[name] for name in plan.space.settings},
+        "settings": {name: value_of(settings, name) for name in plan.space.settings},
         "trials": {name: states[name] for name in STATES},
     }
 
@@ -50,7 +51,7 @@ def summary(plan: SweepPlan, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
 def winning_command(plan: SweepPlan, trials: Sequence[FrozenTrial]) -> str:
     """Return the command that trains the best trial's network in the pipeline."""
     settings = settings_of(best_trial(trials).params, plan.space, plan.base)
-    return " ".join(["dvc exp run", *assignments(plan.variant, plan.space, settings)])
+    return " ".join(["dvc exp run", *assignments(plan.variant, plan.space, plan.base, settings)])
 
 
 def trial_table(plan: SweepPlan, trials: Sequence[FrozenTrial]) -> pd.DataFrame:
@@ -59,7 +60,7 @@ def trial_table(plan: SweepPlan, trials: Sequence[FrozenTrial]) -> pd.DataFrame:
         {
             "trial": trial.number,
             "state": NAMES[trial.state],
-            "validation_accuracy": outcome.accuracies[-1] if outcome.accuracies else None,
+            "validation_accuracy": outcome.accuracy if outcome.accuracies else None,
             "validation_cost": outcome.cost,
             "epochs_run": len(outcome.accuracies),
             **{f"settings.{name}": _text_of_none(trial.params[name]) for name in plan.tried},

@@ -100,7 +100,7 @@ def _progress(plan: Plan, trial: FrozenTrial) -> str:
     outcome = outcome_of(trial)
     if outcome.state == "failed":
         return f"{plan.label(trial)} failed: {outcome.reason}"
-    text = f"{plan.label(trial)}: validation accuracy {outcome.accuracies[-1]:.2%}"
+    text = f"{plan.label(trial)}: validation accuracy {outcome.accuracy:.2%}"
     if outcome.state == "pruned":
         text += f", pruned after {len(outcome.accuracies)} epochs"
     return text

@@ -22,6 +22,8 @@ from pipeline.base.params import (
     SpaceSettings,
     VariantSettings,
     examples,
+    value_of,
+    with_values,
 )
 
 WHOLE = ("hidden", "batch_size", "epochs", "train_limit")
@@ -87,7 +89,7 @@ def settings_of(
             for key, part in parts.items()
         ]
         values[name] = found if name not in parts else found[0]
-    return VariantSettings.model_validate(base.model_dump() | values)
+    return VariantSettings.model_validate(with_values(base.model_dump(), values))
 
 
 def check_space(settings: Settings, variant: str, name: str) -> None:
@@ -105,25 +107,36 @@ def check_space(settings: Settings, variant: str, name: str) -> None:
                 f"got {getattr(settings, key)!r}"
             )
     values = {key: [value for _, value in examples(it)] for key, it in space.settings.items()}
-    base = settings.variant(variant).model_dump() | {key: it[0] for key, it in values.items()}
+    base = with_values(
+        settings.variant(variant).model_dump(), {key: it[0] for key, it in values.items()}
+    )
     for first, second in itertools.combinations_with_replacement(values, 2):
         for pair in itertools.product(values[first], values[second]):
             tried = dict(zip((first, second), pair, strict=True))
             try:
-                VariantSettings.model_validate(base | tried)
+                VariantSettings.model_validate(with_values(base, tried))
             except ValidationError as error:
                 rule = "; ".join(detail["msg"] for detail in error.errors(include_url=False))
                 shown = ", ".join(f"{key} {value}" for key, value in tried.items())
                 raise SettingsError(f"{place} allows {shown} for {variant}: {rule}") from error
 
 
-def assignments(variant: str, space: SpaceSettings, settings: VariantSettings) -> list[str]:
-    """Return options of `dvc exp run` that set what a space varies, quoted for a shell."""
+def assignments(
+    variant: str, space: SpaceSettings, base: VariantSettings, settings: VariantSettings
+) -> list[str]:
+    """Return options of `dvc exp run` that set what a space varies, quoted for a shell.
+
+    base: the variant as in params.yaml. Hydra wants a + before a setting that is not there.
+    """
     options = []
     for name in space.settings:
-        value = getattr(settings, name)
+        value = value_of(settings, name)
         text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-        options += ["-S", shlex.quote(f"variants.{variant}.{name}={text}")]
+        listed = set(base.model_dump(exclude_unset=True))
+        if base.augment is not None:
+            listed |= {f"augment.{inner}" for inner in base.augment.model_fields_set}
+        added = name not in listed
+        options += ["-S", shlex.quote(f"{'+' * added}variants.{variant}.{name}={text}")]
     return options
 
 

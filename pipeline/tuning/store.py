@@ -52,7 +52,7 @@ class TrialStore:
     def finish(self, number: int, outcome: Outcome) -> FrozenTrial:
         """Store the outcome of a trial. Return the finished trial."""
         identity = self._storage.get_trial_id_from_study_id_trial_number(self._study, number)
-        value = outcome.accuracies[-1:] if outcome.state != "failed" else None
+        value = [outcome.accuracy] if outcome.state != "failed" else None
         with _writing():
             self._storage.set_trial_user_attr(identity, "outcome", asdict(outcome))
             self._storage.set_trial_state_values(identity, STATES[outcome.state], value)

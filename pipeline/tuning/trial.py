@@ -46,16 +46,22 @@ class Job:
 class Outcome:
     """The outcome of a training run.
 
-    accuracies: on the validation set, after each epoch. cost: on the validation set at the end, in
-    the unit of the loss; None if training failed. reason: why it failed, in one line. rungs: the
-    values that Hyperband compares later trials with.
+    accuracies: on the validation set, after each epoch. cost: on the validation set in the epoch
+    kept, in the unit of the loss; None if training failed. kept: number of that epoch. reason: why
+    training failed, in one line. rungs: the values that Hyperband compares later trials with.
     """
 
     state: Literal["complete", "pruned", "failed"]
     accuracies: list[float] = field(default_factory=list)
     cost: float | None = None
+    kept: int = 0
     reason: str | None = None
     rungs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def accuracy(self) -> float:
+        """The validation accuracy in the epoch kept, or in the last epoch of a failed run."""
+        return self.accuracies[self.kept - 1]
 
 
 def run_trial(job: Job, training: Examples | StoredExamples, validation: Examples) -> Outcome:
@@ -68,24 +74,26 @@ def run_trial(job: Job, training: Examples | StoredExamples, validation: Example
     if job.pruning is not None:
         watch = Watch(job.pruning.pruner, job.pruning.epochs, job.pruning.trials)
     part = training.first(job.settings.train_limit)
+    settings = job.settings.on(len(part))
     classes = len(training.description.class_names)
     accuracies: list[float] = []
-    cost, pruned = None, False
+    pruned = False
     try:
-        network, rng = make_network(job.settings, classes, job.seed)
-        engine = device.engine(network, job.settings, threads=1)
+        network, rng = make_network(settings, classes, job.seed)
+        engine = device.engine(network, settings, threads=1)
         images = training_set(engine, part, job.shuffle_buffer)
-        run = Training(engine, job.settings, images, hold(engine, validation), rng)
+        run = Training(engine, settings, images, hold(engine, validation), rng)
         for report in run.epochs():
             accuracies.append(report.validation.accuracy)
-            cost = report.validation.cost
             if watch is not None and watch.falls_behind(report.epoch, accuracies[-1]):
-                pruned = report.epoch < job.settings.epochs
+                pruned = not run.finished
                 break
     except Exception as error:  # one trial must not stop the others; the outcome has the reason
         return Outcome("failed", accuracies, reason=_reason(error))
     rungs = {} if watch is None else watch.rungs
-    return Outcome("pruned" if pruned else "complete", accuracies, cost, rungs=rungs)
+    state: Literal["pruned", "complete"] = "pruned" if pruned else "complete"
+    cost = run.reports[run.kept - 1].validation.cost
+    return Outcome(state, accuracies, cost, run.kept, rungs=rungs)
 
 
 def _reason(error: Exception) -> str:

@@ -147,7 +147,9 @@ def test_shuffled_blocks_hold_every_example_once_with_row_groups_in_random_order
     orders = set()
     for seed in range(10):
         blocks = list(stored.first(count).shuffled_blocks(np.random.default_rng(seed)))
-        inputs = np.concatenate([block.inputs for block in blocks])
+        for row, block in blocks:
+            np.testing.assert_array_equal(block.inputs, examples.inputs[row : row + len(block)])
+        inputs = np.concatenate([block.inputs for _, block in blocks])
         assert sorted(map(bytes, inputs)) == sorted(map(bytes, expected.inputs))
         orders.add(inputs.tobytes())
     groups = -(-len(expected) // stored.file.group_rows[0])

@@ -13,6 +13,8 @@ from tests.conftest import ROOT
 from tests.nn.digests import digest
 
 DIGESTS = {
+    "distorted": "",
+    "large": "",
     "full_batch": "700311b09bd9720b",
     "small_batch": "a0b45175b4183006",
     "one_hidden": "457ecc68e6a418dd",

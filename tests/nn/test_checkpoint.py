@@ -29,6 +29,7 @@ KINDS = {
         "optimizer": "adam", "lr": 0.01, "batch_size": "all", "clip_norm": 0.5
     },
     "shared by two threads": {"hidden": [128], "batch_size": 100, "momentum": 0.5},
+    "best epoch": {"optimizer": "adam", "lr": 0.05, "keep": "best"},
 }  # fmt: skip
 
 
@@ -79,10 +80,16 @@ def interrupted(training, checkpoint, epochs):
         checkpoint.save(training)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+DRAWN = {
+    "optimizer": "adamw", "lr": 0.01, "weight_decay": 0.1, "schedule": "linear", "warmup": 0.3,
+    "dropout": 0.2, "label_smoothing": 0.1, "augment": {"rotate": 10.0, "elastic": 1.0},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "drawn"])
 @pytest.mark.parametrize("epochs", [1, 4])
 def test_a_resumed_run_ends_like_an_uninterrupted_one(kind, epochs, start, checkpoint):
-    settings = settings_of(**KINDS[kind])
+    settings = settings_of(**(KINDS | {"drawn": DRAWN})[kind])
     whole = finished(start(settings))
     interrupted(start(settings), checkpoint, epochs)
     second = start(settings)

@@ -169,7 +169,7 @@ def train():
     engine = CPU.engine(network, settings, threads=2)
     images = engine.hold([(inputs, labels)], 640)
     for _ in range(20):
-        engine.train(images, rng.permutation(640))
+        engine.train(images, rng.permutation(640), np.full(20, 0.1))
 
 threads = [Thread(target=train) for _ in range(8)]
 for thread in threads:

@@ -136,7 +136,7 @@ def test_an_engine_without_settings_does_not_train(monkeypatch, few):
     for device in (CPU, find_device("gpu")):
         engine = device.engine(make_network(settings, 10, 0)[0])
         with pytest.raises(ValueError, match="without settings"):
-            engine.train(held(engine, few), None)
+            engine.train(held(engine, few), None, np.ones(1))
 
 
 def test_a_gpu_is_read_only_at_the_end_of_an_epoch(monkeypatch, few):

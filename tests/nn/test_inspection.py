@@ -73,7 +73,7 @@ def test_training_on_the_image_alone_gives_what_is_shown_within_float32_precisio
     engine = CPU.engine(model.network, VariantSettings(**model.training["settings"]))
     images = engine.hold([(image[np.newaxis], np.array([3]))], 1)
     np.testing.assert_allclose(engine.probabilities(images)[0], seen.probabilities, rtol=1e-5)
-    cost, _ = engine.train(images, None)
+    cost, _ = engine.train(images, None, np.array([0.5]))
     assert cost == pytest.approx(seen.cost, rel=1e-5)
     for layer, ours in zip(seen.layers, model.network.layers, strict=True):
         np.testing.assert_allclose(ours.weight, layer.weight_after, rtol=1e-4, atol=1e-6)

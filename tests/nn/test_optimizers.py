@@ -85,20 +85,27 @@ def test_a_step_does_not_change_its_gradients():
 
 
 @pytest.mark.parametrize(
-    ("settings", "ours"),
+    ("kind", "settings", "ours"),
     [
-        ({"lr": 0.05, "momentum": 0.9, "weight_decay": 0.01}, SGD(0.05, 0.9, 0.01)),
-        ({"lr": 0.05, "weight_decay": 0.01}, Adam(0.05, 0.01)),
+        ("SGD", {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.01}, SGD(0.05, 0.9, 0.01)),
+        (
+            "SGD",
+            {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+            SGD(0.05, 0.9, 0.01, nesterov=True),
+        ),
+        ("Adam", {"lr": 0.05, "weight_decay": 0.01}, Adam(0.05, 0.01)),
+        ("AdamW", {"lr": 0.05, "weight_decay": 0.1}, Adam(0.05, decay=0.1)),
+        ("AdamW", {"lr": 0.05, "betas": (0.8, 0.95)}, Adam(0.05, beta1=0.8, beta2=0.95)),
     ],
-    ids=["sgd", "adam"],
+    ids=["sgd", "nesterov", "adam", "adamw", "betas"],
 )
-def test_ten_steps_equal_those_of_pytorch(settings, ours):
+def test_ten_steps_equal_those_of_pytorch(kind, settings, ours):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     rng = np.random.default_rng(0)
     start, drawn = rng.normal(size=5), rng.normal(size=(10, 5))
     tensor = torch.tensor(start, requires_grad=True)
-    kind = torch.optim.SGD if "momentum" in settings else torch.optim.Adam
-    theirs = kind([tensor], **settings)
+    settings = {"weight_decay": 0.0} | settings
+    theirs = getattr(torch.optim, kind)([tensor], **settings)
     parameters = {"layer1.weight": start.copy()}
     for gradient in drawn:
         tensor.grad = torch.tensor(gradient)
@@ -150,5 +157,8 @@ def test_gradients_are_clipped_as_the_settings_require_by_value_first(limits, ex
 def test_the_settings_select_the_optimiser():
     sgd = make_optimizer(settings_of(momentum=0.5, l2=0.25))
     assert (type(sgd), sgd.lr, sgd.momentum, sgd.l2) == (SGD, 0.1, 0.5, 0.25)
-    adam = make_optimizer(settings_of(optimizer="adam", l2=0.25))
-    assert (type(adam), adam.lr, adam.l2) == (Adam, 0.1, 0.25)
+    assert make_optimizer(settings_of(momentum=0.5, nesterov=True)).nesterov
+    adam = make_optimizer(settings_of(optimizer="adam", l2=0.25, beta1=0.8, beta2=0.9))
+    assert (type(adam), adam.lr, adam.l2, adam.decay) == (Adam, 0.1, 0.25, 0.0)
+    assert (adam.beta1, adam.beta2) == (0.8, 0.9)
+    assert make_optimizer(settings_of(optimizer="adamw", weight_decay=0.5)).decay == 0.5

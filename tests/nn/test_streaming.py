@@ -60,7 +60,8 @@ class Batch:
 class Keeper:
     """An engine that stores images unchanged."""
 
-    def hold(self, blocks, count):
+    def hold(self, blocks, count, table):
+        assert len(table) == 256
         inputs, labels = map(np.concatenate, zip(*blocks, strict=True))
         assert len(labels) == count
         return Batch(inputs, labels)
@@ -72,7 +73,8 @@ def numbers(batch):
 
 def cut(yielded, size):
     """Split several batches that were yielded together."""
-    inputs, labels = yielded
+    inputs, labels, rows = yielded
+    np.testing.assert_array_equal(rows, inputs[:, 0])
     return [
         Batch(inputs[start : start + size], labels[start : start + size])
         for start in range(0, len(labels), size)
@@ -103,7 +105,7 @@ def test_an_epoch_yields_every_image_once_with_its_label_in_batches_of_one_size(
 @pytest.mark.parametrize(("buffer", "size"), [(1, 1), (40, 32), (200, 7), (999, 100)])
 def test_several_batches_come_at_a_time_without_filling_memory(examples, buffer, size):
     training = StreamedExamples(Keeper(), examples, buffer)
-    *some, _ = (len(labels) for _, labels in training.batches(size, np.random.default_rng(0)))
+    *some, _ = (len(labels) for _, labels, _ in training.batches(size, np.random.default_rng(0)))
     assert all(count % size == 0 for count in some)
     assert max(some) < 16 + size
 
@@ -112,9 +114,10 @@ def test_the_engine_trains_on_each_part_in_its_order(examples):
     training = StreamedExamples(Keeper(), examples, 200)
     parts = list(training.parts(32, np.random.default_rng(0)))
     yielded = list(training.batches(32, np.random.default_rng(0)))
-    for (held, order), (inputs, labels) in zip(parts, yielded, strict=True):
+    for (held, order, rows), (inputs, labels, numbers) in zip(parts, yielded, strict=True):
         np.testing.assert_array_equal(held.inputs, inputs)
         np.testing.assert_array_equal(held.labels, labels)
+        np.testing.assert_array_equal(rows, numbers)
         assert order.tolist() == list(range(len(labels)))
 
 
@@ -133,7 +136,7 @@ def test_the_order_depends_on_the_seed_alone(examples):
 def test_every_epoch_has_its_own_order(examples):
     training, rng = StreamedExamples(Keeper(), examples, 200), np.random.default_rng(0)
     first, second = (
-        [number for some in training.batches(32, rng) for number in numbers(Batch(*some))]
+        [number for some in training.batches(32, rng) for number in numbers(Batch(*some[:2]))]
         for _ in range(2)
     )
     assert first != second

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.base.errors import TrainingError
-from pipeline.base.params import VariantSettings
+from pipeline.base.params import Augment, VariantSettings
 from pipeline.base.params_file import read_params
 from pipeline.nn.devices import CPU
 from pipeline.nn.losses import one_hot
@@ -36,7 +36,7 @@ def run(settings, parts, seed=0, threads=1):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_variant_ends_with_the_same_bytes_on_any_number_of_threads(variant, parts):
-    settings = VARIANTS[variant].model_copy(update={"epochs": 2})
+    settings = VARIANTS[variant].model_copy(update={"epochs": 2, "epochs_for": None})
     alone = run(settings, parts, threads=1)
     for threads in (2, 3, 8):
         assert run(settings, parts, threads=threads) == alone
@@ -44,7 +44,7 @@ def test_a_variant_ends_with_the_same_bytes_on_any_number_of_threads(variant, pa
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_variants_predictions_have_the_same_bytes_on_any_number_of_threads(variant, parts):
-    settings = VARIANTS[variant].model_copy(update={"epochs": 1})
+    settings = VARIANTS[variant].model_copy(update={"epochs": 1, "epochs_for": None})
     network, _ = trained(settings, *parts)
     seen = set()
     for threads in (1, 2, 3, 8):
@@ -78,10 +78,10 @@ def test_an_epoch_of_mini_batches_sees_every_image_once(parts):
     engine = CPU.engine(network, settings)
     images, steps = held(engine, training), engine.train
 
-    def recorded(given, order):
+    def recorded(given, order, *others):
         assert given is images
         seen.append(order.copy())
-        return steps(given, order)
+        return steps(given, order, *others)
 
     engine.train = recorded
     list(Training(engine, settings, HeldImages(images), held(engine, validation), rng).epochs())
@@ -142,3 +142,75 @@ def test_a_score_is_the_mean_cost_and_the_fraction_classified_correctly(parts):
     costs, _ = network.loss(outputs, one_hot(labels, 10, outputs.dtype))
     assert measured.cost == pytest.approx(costs.mean(dtype=np.float64), rel=1e-6)
     assert measured.accuracy == np.mean(outputs.argmax(axis=1) == labels)
+
+
+AUGMENT = {"rotate": 15.0, "scale": 0.1, "shear": 0.1, "shift": 2.0, "elastic": 0.5}
+REGULARISED = {
+    "hidden": [30, 20], "optimizer": "adamw", "lr": 0.01, "weight_decay": 0.1, "schedule": "cosine",
+    "warmup": 0.2, "dropout": 0.2, "label_smoothing": 0.1, "augment": AUGMENT,
+}  # fmt: skip
+"""Everything that a variant may have beyond the six."""
+
+
+@pytest.mark.parametrize("size", [32, 200, "all"])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_distortions_and_dropout_give_the_same_bytes_on_any_number_of_threads(
+    activation, size, parts
+):
+    settings = settings_of(**REGULARISED, activation=activation, batch_size=size)
+    alone = run(settings, parts)
+    for threads in (2, 3, 8):
+        assert run(settings, parts, threads=threads) == alone
+
+
+@pytest.mark.parametrize("left_out", ["dropout", "label_smoothing", "weight_decay", "augment"])
+def test_each_regularisation_changes_the_result(left_out, parts):
+    changes = {name: value for name, value in REGULARISED.items() if name != left_out}
+    assert run(settings_of(**changes), parts)[0] != run(settings_of(**REGULARISED), parts)[0]
+
+
+def test_every_epoch_has_its_own_distortions(parts):
+    # With a rate of almost 0 the network stays the same, and so would its training cost.
+    settings = settings_of(lr=1e-30, augment=AUGMENT, batch_size="all")
+    _, reports = run(settings, parts)
+    assert len({report.train.cost for report in reports}) == 3
+    assert len({report.validation.cost for report in reports}) == 1
+
+
+def test_distortions_help_where_images_are_few(parts):
+    settings = settings_of(hidden=[64], optimizer="adamw", lr=0.005, schedule="linear", epochs=40)
+    plain, distorted = (
+        run(settings.model_copy(update={"augment": augment}), parts)[1][-1].validation
+        for augment in (None, Augment(rotate=10.0, scale=0.1, shift=1.5, elastic=0.5))
+    )
+    assert distorted.cost < 0.6 * plain.cost
+
+
+@pytest.fixture
+def overfitting(parts):
+    """Settings with which the validation cost soon rises."""
+    training, validation = parts
+    few = tuple(array[:60] for array in training)
+    return settings_of(hidden=[100], optimizer="adam", lr=0.02, epochs=30), (few, validation)
+
+
+def test_the_epoch_with_the_lowest_validation_cost_can_be_kept(overfitting):
+    settings, parts = overfitting
+    last, reports = run(settings, parts)
+    costs = [report.validation.cost for report in reports]
+    best = 1 + costs.index(min(costs))
+    assert 1 < best < 30
+    kept, same = run(settings.model_copy(update={"keep": "best"}), parts)
+    assert same == reports
+    assert kept != last
+    assert kept == run(settings.model_copy(update={"epochs": best}), parts)[0]
+
+
+@pytest.mark.parametrize("patience", [1, 5])
+def test_patience_ends_a_run_that_no_longer_improves(patience, overfitting):
+    settings, parts = overfitting
+    changes = {"keep": "best", "patience": patience}
+    _, reports = run(settings.model_copy(update=changes), parts)
+    costs = [report.validation.cost for report in reports]
+    assert len(costs) - (1 + costs.index(min(costs))) == patience
+    assert len(costs) < 30

@@ -12,6 +12,7 @@ from optuna.distributions import (
 from optuna.distributions import (
     IntDistribution as Ints,
 )
+from pydantic import ValidationError
 
 from pipeline.base.errors import SettingsError
 from pipeline.base.params import Settings, SpaceSettings
@@ -189,8 +190,28 @@ def test_the_winners_options_are_quoted_for_a_shell():
         {"lr": [1e-05, 0.1], "hidden": [[20, 30]], "clip_norm": [None], "initializer": ["he"]}
     )
     chosen = {"lr": 1e-05, "hidden": "[20, 30]", "clip_norm": None, "initializer": "he"}
-    options = assignments("net", space, settings_of(chosen, space, BASE))
+    options = assignments("net", space, BASE, settings_of(chosen, space, BASE))
     assert options == [
         "-S", "variants.net.lr=1e-05", "-S", "'variants.net.hidden=[20,30]'",
         "-S", "variants.net.clip_norm=null", "-S", "variants.net.initializer=he",
     ]  # fmt: skip
+
+
+def test_the_strength_of_a_distortion_can_be_varied():
+    space = space_of({"augment.rotate": {"low": 0, "high": 20}, "dropout": [0.0, 0.1]})
+    chosen = {"augment.rotate": 5.0, "dropout": 0.1}
+    for variant, prefix in (("two_hidden", "+"), ("large", "")):
+        check_space(settings_with(space), variant, "tried")
+        base = SHIPPED.variants[variant]
+        settings = settings_of(chosen, space, base)
+        assert (settings.augment.rotate, settings.dropout) == (5.0, 0.1)
+        assert assignments("net", space, base, settings) == [
+            "-S", f"{prefix}variants.net.augment.rotate=5.0",
+            "-S", f"{prefix}variants.net.dropout=0.1",
+        ]  # fmt: skip
+    with pytest.raises(
+        ValidationError, match=r"augment\.rotate\.high: augment\.rotate must be <= 180"
+    ):
+        space_of({"augment.rotate": {"low": 0, "high": 200}})
+    with pytest.raises(ValidationError, match="augment is not a setting to train with"):
+        space_of({"augment": [None]})

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from pipeline.base.errors import DataError
 from pipeline.base.machine import available_cores
 from pipeline.base.params import VariantSettings
+from pipeline.datasets.augment import CENTRE
+from pipeline.datasets.images import HEIGHT, PIXELS, WIDTH
+from pipeline.nn import dropout
 from pipeline.nn.compiled.code import functions
 from pipeline.nn.compiled.records import (
     ACTIVATIONS,
@@ -27,7 +30,6 @@ from pipeline.nn.compiled.records import (
     PANEL,
     PIECE,
     PIECE_ROWS,
-    PIXELS,
     ROOM_BYTES,
     ROUND,
     RUN,
@@ -35,7 +37,7 @@ from pipeline.nn.compiled.records import (
     TILE,
 )
 from pipeline.nn.compiled.threads import Team
-from pipeline.nn.devices import Blocks, Totals
+from pipeline.nn.devices import NO_DRAWS, Blocks, Draws, Totals
 from pipeline.nn.layers import Array
 from pipeline.nn.network import Network
 
@@ -60,26 +62,39 @@ class ImageSet:
     byte of a word, or None if few pixels are 0; labels: (n,) uint8.
     """
 
-    def __init__(self, blocks: Blocks, count: int) -> None:
+    def __init__(
+        self, blocks: Blocks, count: int, table: NDArray[np.float32] | None = None
+    ) -> None:
         """Convert `count` images from blocks of inputs (n, 784) and labels (n,).
 
-        Raises DataError if the inputs have more than 256 distinct values.
+        table: the inputs of the 256 pixel values, which become the levels; otherwise levels are
+        numbered as they occur. Raises DataError if there are more than 256 distinct inputs.
         """
         self.levels = aligned((count, PIXELS), np.uint8)
         self.labels = np.empty(count, np.uint8)
         self.table = aligned((256,))
+        self.holds_pixels = table is not None
         keys, found = np.zeros((1024, 2), np.int64), np.zeros(1, np.int64)
-        entries = np.zeros(count, np.int64)
-        start = 0
-        for inputs, labels in blocks:
-            end = start + len(labels)
-            inputs = np.ascontiguousarray(inputs, np.float32)
+
+        def pack(inputs: Array, levels: Array, entries: Array) -> None:
             functions()["pack"](
-                *map(_address, (inputs,)), len(inputs), _address(self.levels[start:end]),
-                *map(_address, (self.table, keys, found, entries[start:end])),
+                _address(inputs), len(inputs),
+                *map(_address, (levels, self.table, keys, found, entries)),
             )  # fmt: skip
             if found[0] > 256:
                 raise DataError("images must have at most 256 distinct pixel values")
+
+        entries = np.zeros(count, np.int64)
+        if table is not None:  # an image that holds all pixel values numbers them in order
+            values = np.empty((1, PIXELS), np.float32)
+            values[0, ORDER] = np.resize(table, PIXELS)
+            pack(values, np.empty(PIXELS, np.uint8), np.zeros(1, np.int64))
+            if found[0] < 256:
+                raise DataError("the normalization must map the 256 pixel values to 256 inputs")
+        start = 0
+        for inputs, labels in blocks:
+            end = start + len(labels)
+            pack(np.ascontiguousarray(inputs, np.float32), self.levels[start:end], entries[start:])
             self.labels[start:end] = labels
             start = end
         (zeros,) = np.nonzero(self.table[: found[0]] == 0)
@@ -181,15 +196,28 @@ class CompiledEngine:
         later = sum(n_in * n_out for n_in, n_out in pairwise(sizes[1:]))
         run["chunk"] = CHUNK if later <= FITS else TILE
         run["classes"], run["loss"] = sizes[-1], LOSSES[network.architecture.loss]
-        run["beta1_power"] = run["beta2_power"] = 1
         if settings is not None:
-            run["optimizer"], run["lr"] = OPTIMIZERS[settings.optimizer], settings.lr
-            with np.errstate(over="ignore"):  # a limit beyond float32 becomes infinity
-                run["momentum"], run["l2"] = settings.momentum, settings.l2
-                run["clip_value"] = settings.clip_value or np.inf
-            run["clips_norm"] = settings.clip_norm is not None
-            run["clip_norm"] = settings.clip_norm or 0
+            self._describe_training(settings)
         self._put("weight", network.parameters)
+
+    def _describe_training(self, settings: VariantSettings) -> None:
+        run = self._run
+        run["optimizer"], run["nesterov"] = OPTIMIZERS[settings.optimizer], settings.nesterov
+        for number, beta in ((1, settings.beta1), (2, settings.beta2)):
+            run[f"beta{number}"], run[f"beta{number}_power"] = beta, 1
+            run[f"old{number}"], run[f"new{number}"] = beta, 1 - beta
+        with np.errstate(over="ignore"):  # a limit beyond float32 becomes infinity
+            run["momentum"], run["l2"] = settings.momentum, settings.l2
+            run["clip_value"] = settings.clip_value or np.inf
+        run["weight_decay"] = settings.weight_decay
+        run["clips_norm"], run["clip_norm"] = (
+            settings.clip_norm is not None,
+            settings.clip_norm or 0,
+        )
+        run["off_target"] = settings.label_smoothing / self.network.architecture.sizes[-1]
+        run["on_target"] = 1 - settings.label_smoothing
+        run["drop_limit"] = dropout.limit(settings.dropout)
+        run["drop_scale"] = 1 / (1 - settings.dropout)
 
     def _describe_layers(self) -> NDArray[Any]:
         architecture = self.network.architecture
@@ -204,30 +232,59 @@ class CompiledEngine:
                 layer[f"{name}_at"] = _address(matrix)
         return layers
 
-    def hold(self, blocks: Blocks, count: int) -> ImageSet:
-        """Return images in the form that training needs. Raises DataError if they are not valid."""
-        return ImageSet(blocks, count)
+    def hold(
+        self, blocks: Blocks, count: int, table: NDArray[np.float32] | None = None
+    ) -> ImageSet:
+        """Return images in the form that training needs. Raises DataError if they are not valid.
 
-    def train(self, images: ImageSet, order: NDArray[np.int64] | None) -> Totals:
+        table: (256,), the input of each pixel value; only images with a table can be distorted.
+        """
+        return ImageSet(blocks, count, table)
+
+    def train(
+        self,
+        images: ImageSet,
+        order: NDArray[np.int64] | None,
+        rates: NDArray[np.float64],
+        draws: Draws = NO_DRAWS,
+    ) -> Totals:
         """Take one step per batch. Return the total cost and hits, each image before its step.
 
         order: (n,) image numbers in training order; None takes one step with all, as stored.
+        rates: (steps,) learning rates.
         """
         if self._batch is None:
             raise ValueError("an engine without settings does not train")
         run = self._begin(images)
-        if order is None:
-            slots = images.kept_slots(self._team)
-        else:
+        run["kept"] = order is None and draws.distortions is None
+        slots = images.kept_slots(self._team) if run["kept"] else images.slots(2 * ROUND // TILE)
+        if order is not None:
             run["order_at"] = _address(order)
-            slots = images.slots(2 * ROUND // TILE)
         whole = order is None or self._batch == "all"
         run["batch"] = len(images) if whole else self._batch
-        run["kept"], run["slots_at"] = order is None, slots.address
+        run["rates_at"], run["slots_at"] = _address(rates), slots.address
+        self._describe_draws(images, draws)
         self._team.run(functions()["train"], run)
+        run["distortions_at"] = run["drops_at"] = 0
         for name, array in self._get("weight").items():
             self.network.parameters[name][...] = array
         return self._totals()
+
+    def _describe_draws(self, images: ImageSet, draws: Draws) -> None:
+        run = self._run
+        if draws.drops is not None:
+            run["drops_at"] = _address(draws.drops)
+        if draws.distortions is not None and draws.fields is not None:
+            if not images.holds_pixels:
+                raise ValueError("images without a table of pixel values cannot be distorted")
+            if "fields" not in self._room:
+                grid = (np.indices((HEIGHT, WIDTH))[::-1].reshape(2, PIXELS) - CENTRE)[:, ORDER]
+                self._room["grid"] = grid.astype(np.float32, order="C")
+                self._room["fields"] = draws.fields.reshape(-1, PIXELS)[:, ORDER].copy()
+                run["grid_at"], run["fields_at"] = (
+                    _address(self._room[name]) for name in ("grid", "fields")
+                )
+            run["distortions_at"] = _address(draws.distortions)
 
     def measure(self, images: ImageSet, *, again: bool = False) -> Totals:
         """Return the total cost and hits. again: whether the images will be measured again."""
@@ -247,7 +304,7 @@ class CompiledEngine:
         images.describe(run)
         self._costs = aligned((2, -(-count // LANES) * LANES))
         self._hits = np.zeros(count, np.uint8)
-        run["kept"] = run["order_at"] = run["probabilities_at"] = 0
+        run["kept"] = run["order_at"] = run["probabilities_at"] = run["step"] = 0
         run["costs_at"], run["margins_at"] = _addresses(self._costs)
         run["hits_at"] = _address(self._hits)
         return run
@@ -360,10 +417,12 @@ def _matrices(
     }  # fmt: skip
     if settings is not None:
         shapes["gradient"] = by_panels
-        if settings.momentum or settings.optimizer == "adam":
+        if settings.momentum or settings.optimizer != "sgd":
             shapes["first"] = by_panels
-        if settings.optimizer == "adam":
+        if settings.optimizer != "sgd":
             shapes["second"] = by_panels
+        if settings.dropout:
+            shapes["whole"] = by_rows
         if not first:
             shapes["turned"] = (n_out * -(-n_in // LANES) * LANES,)
     return {name: aligned(shape) for name, shape in shapes.items()}

@@ -7,8 +7,6 @@ from numba import njit
 
 from pipeline.nn.compiled.kernels import apply
 from pipeline.nn.compiled.records import (
-    BETA1,
-    BETA2,
     CHAIN_STRIDE,
     CHUNK,
     LANES,
@@ -31,7 +29,7 @@ from pipeline.nn.compiled.vectors import bytes_at, call, doubles, floats, intege
 
 f32 = np.float32
 _LOG = 2  # its number in `kernels.FUNCTIONS`
-_call3, _call4, _call6, _call7, _call8 = call(3), call(4), call(6), call(7), call(8)
+_call3, _call5, _call6, _call7, _call8 = call(3), call(5), call(6), call(7), call(8)
 
 
 @njit(error_model="numpy")
@@ -94,7 +92,7 @@ def train(team, thread, run_at):
     while piece >= 0:
         start = piece * TILE
         many = min(TILE, _round(run, 0) - start)
-        _call4(run.fill_at, run_at, run.slots_at + piece * SLOT_BYTES, start, many)
+        _call5(run.fill_at, run_at, run.slots_at + piece * SLOT_BYTES, start, many, room)
         piece = take(team, thread, threads, ahead)
     if not meet(team, threads):
         return
@@ -105,8 +103,10 @@ def train(team, thread, run_at):
         ends = np.int64(first + images == begin + size)
         slot = run.slots_at + SLOT_BYTES * (first // TILE if run.kept else half * (ROUND // TILE))
         if thread == 0 and ends:
-            run.beta1_power *= BETA1
-            run.beta2_power *= BETA2
+            run.lr = doubles(run.rates_at)[run.step]
+            run.step += 1
+            run.beta1_power *= run.beta1
+            run.beta2_power *= run.beta2
         tiles = _tiles(images)
 
         if tiles >= threads:
@@ -152,7 +152,9 @@ def train(team, thread, run_at):
             if piece < ahead:
                 start = piece * TILE
                 many = min(TILE, coming - start)
-                _call4(run.fill_at, run_at, next_slot + piece * SLOT_BYTES, after + start, many)
+                _call5(
+                    run.fill_at, run_at, next_slot + piece * SLOT_BYTES, after + start, many, room
+                )  # fmt: skip
             else:
                 again = first - begin
                 _call8(
@@ -196,7 +198,7 @@ def measure(team, thread, run_at):
         images = min(TILE, run.count - first)
         slot = run.slots_at + SLOT_BYTES * (tile if run.kept else thread)
         if run.kept == 0:
-            _call4(run.fill_at, run_at, slot, first, images)
+            _call5(run.fill_at, run_at, slot, first, images, run.room_at + thread * ROOM_BYTES)
         _whole(run_at, slot, thread * TILE, images, chains, 1, first, 0)
         tile = take(team, thread, run.threads, _tiles(run.count))
 
@@ -209,7 +211,8 @@ def keep(team, thread, run_at):
     while tile >= 0:
         first = tile * TILE
         slot = run.slots_at + tile * SLOT_BYTES
-        _call4(run.fill_at, run_at, slot, first, min(TILE, run.count - first))
+        room = run.room_at + thread * ROOM_BYTES
+        _call5(run.fill_at, run_at, slot, first, min(TILE, run.count - first), room)
         tile = take(team, thread, run.threads, _tiles(run.count))
 
 

@@ -9,8 +9,10 @@ from typing import Any
 
 from llvmlite import ir
 
+from pipeline.datasets.augment import MARGIN
+from pipeline.datasets.images import PIXELS
 from pipeline.nn.compiled.functions import exp, log, sigmoid, tanh
-from pipeline.nn.compiled.records import BETA1, BETA2, EPSILON, GROUP, LANES, PANEL
+from pipeline.nn.compiled.records import EPSILON, GROUP, LANES, PANEL, SIDE
 from pipeline.nn.compiled.vectors import (
     BYTE,
     DOUBLE,
@@ -19,8 +21,10 @@ from pipeline.nn.compiled.vectors import (
     LONG,
     Emitter,
     Vector,
+    ints,
     kernel,
 )
+from pipeline.nn.dropout import GOLDEN, LAST, MIX
 
 
 def _pieces(count: int, most: int) -> list[range]:
@@ -183,6 +187,43 @@ def end_block(
     to.choose(vectors, PANEL, emit)
 
 
+@kernel("iiiiiiffffffff")
+def distort(
+    to: Emitter, image: Any, grid: Any, field_x: Any, field_y: Any, out: Any, vectors: Any,
+    xx: Any, xy: Any, yx: Any, yy: Any, x: Any, y: Any, bend_x: Any, bend_y: Any,
+) -> None:  # fmt: skip
+    """Distort an image as `pipeline.datasets.augment.distort` does.
+
+    image: bytes (SIDE, SIDE), with its margin. grid: x and y of all pixels, less the centre.
+    field_x, field_y: their displacements. All are in the order of the bytes written to `out`.
+    """
+    builder = to.builder
+    axes = ((xx, xy, bend_x, x, field_x), (yx, yy, bend_y, y, field_y))
+    with to.loop(vectors) as vector:
+        offset = to.times(vector, LANES)
+        grids = [to.load(to.at(grid, offset), lane) for lane in (0, PIXELS // LANES)]
+        whole, parts = [], []
+        for along, across, bend, middle, field in axes:
+            place = to.spread(along) * grids[0] + to.spread(across) * grids[1]
+            place = place + to.spread(bend) * to.load(to.at(field, offset))
+            place = place + to.spread(middle) + float(MARGIN)
+            place = place.where("<", 0.0, 0.0, place)
+            place = place.where(">", SIDE - 2.0, SIDE - 2.0, place)
+            number = builder.fptosi(place.value, ints(0).type)
+            whole.append(number)
+            parts.append(place - place.to_float(number))
+        right, down = parts
+        index = builder.add(builder.mul(whole[1], ints(SIDE)), whole[0])
+        rows = []
+        for row in (0, 1):
+            four = to.gather(image, builder.add(index, ints(SIDE * row)))
+            left = right.to_float(builder.and_(four, ints(255)))
+            other = right.to_float(builder.and_(builder.lshr(four, ints(8)), ints(255)))
+            rows.append(left * (1.0 - right) + other * right)
+        blended = rows[0] * (1.0 - down) + rows[1] * down + 0.5
+        to.store_bytes(builder.fptosi(blended.value, ints(0).type), to.at(out, offset, 1))
+
+
 @kernel("iiiiii")
 def activate(
     to: Emitter, kind: Any, values: Any, stride: Any, bias: Any, rows: Any, vectors: Any
@@ -242,14 +283,15 @@ def _clipped(gradient: Vector, limit: Vector) -> Vector:
     return gradient.where("<", 0.0 - limit, 0.0 - limit, gradient)
 
 
-@kernel("iiiifffff")
+@kernel("iiiiifffff")
 def sgd(
-    to: Emitter, vectors: Any, w: Any, g: Any, v: Any, lr: Any, momentum: Any, l2: Any,
+    to: Emitter, kind: Any, vectors: Any, w: Any, g: Any, v: Any, lr: Any, momentum: Any, l2: Any,
     limit: Any, factor: Any,
 ) -> None:  # fmt: skip
     """Compute V = momentum V + (factor clip(G) + l2 W) and W = W - lr V for `vectors` vectors.
 
-    v: 0 without momentum. limit: the clip value of G.
+    kind: 1 without momentum, and without V; 2 with it; 3 with Nesterov's, momentum V + the same
+    pulled gradient again in place of V. limit: the clip value of G.
     """
     rate, share, pull = to.spread(lr), to.spread(momentum), to.spread(l2)
     most, scale = to.spread(limit), to.spread(factor)
@@ -258,39 +300,68 @@ def sgd(
         with to.loop(vectors) as vector:
             offset = to.times(vector, LANES)
             weight = to.load(to.at(w, offset))
-            change = _clipped(to.load(to.at(g, offset)), most) * scale + pull * weight
-            if number == 2:
-                change = share * to.load(to.at(v, offset)) + change
+            pulled = _clipped(to.load(to.at(g, offset)), most) * scale + pull * weight
+            change = pulled
+            if number > 1:
+                change = share * to.load(to.at(v, offset)) + pulled
                 to.store(change, to.at(v, offset))
+            if number == 3:
+                change = share * change + pulled
             to.store(weight - rate * change, to.at(w, offset))
 
-    has_velocity = to.builder.icmp_signed("!=", v, ir.Constant(LONG, 0))
-    kind = to.builder.select(has_velocity, ir.Constant(LONG, 2), ir.Constant(LONG, 1))
-    to.choose(kind, 2, emit)
+    to.choose(kind, 3, emit)
 
 
-@kernel("iiiiifffff")
+@kernel("iiiiiffffffffff")
 def adam(
-    to: Emitter, vectors: Any, w: Any, g: Any, v: Any, s: Any, rate: Any, scale: Any, l2: Any,
-    limit: Any, factor: Any,
+    to: Emitter, vectors: Any, w: Any, g: Any, v: Any, s: Any, rate: Any, root: Any, kept: Any,
+    l2: Any, limit: Any, factor: Any, beta1: Any, rest1: Any, beta2: Any, rest2: Any,
 ) -> None:  # fmt: skip
     """Take a step of Adam with running means V and S for `vectors` vectors W, with gradients G.
 
-    rate: lr / (1 - beta1^t). scale: 1 - beta2^t. limit: the clip value of G. factor: multiplies the
-    clipped G.
+    rate: lr / (1 - beta1^t). root: 1 / sqrt(1 - beta2^t). kept: what AdamW leaves of W before the
+    step. limit: the clip value of G. factor: multiplies the clipped G. rest1, rest2: 1 - beta1, 1 -
+    beta2.
     """
-    step, correction, pull = to.spread(rate), to.spread(scale), to.spread(l2)
-    most, share = to.spread(limit), to.spread(factor)
+    step, correction, share, pull = map(to.spread, (rate, root, kept, l2))
+    most, scale = to.spread(limit), to.spread(factor)
+    old1, new1, old2, new2 = map(to.spread, (beta1, rest1, beta2, rest2))
     with to.loop(vectors) as vector:
         offset = to.times(vector, LANES)
         weight = to.load(to.at(w, offset))
-        pulled = _clipped(to.load(to.at(g, offset)), most) * share + pull * weight
-        mean = to.load(to.at(v, offset)) * BETA1 + pulled * (1 - BETA1)
-        square = to.load(to.at(s, offset)) * BETA2 + pulled * pulled * (1 - BETA2)
-        size = (square / correction).call("sqrt") + EPSILON
+        pulled = _clipped(to.load(to.at(g, offset)), most) * scale + pull * weight
+        mean = to.load(to.at(v, offset)) * old1 + pulled * new1
+        square = to.load(to.at(s, offset)) * old2 + pulled * pulled * new2
+        size = square.call("sqrt") * correction + EPSILON
         to.store(mean, to.at(v, offset))
         to.store(square, to.at(s, offset))
-        to.store(weight - step * mean / size, to.at(w, offset))
+        to.store(weight * share - step * mean / size, to.at(w, offset))
+
+
+@kernel("iiiiiif")
+def drop(
+    to: Emitter, values: Any, out: Any, vectors: Any, key0: Any, key1: Any, limit: Any, scale: Any
+) -> None:  # fmt: skip
+    """Write `values` (vectors,) times `scale` to `out`, but 0 where the element is left out.
+
+    Element n is left out if 32 random bits, a function of key0, key1 and n, are below `limit`.
+    """
+    builder = to.builder
+    lanes = ir.Constant(ints(0).type, list(range(LANES)))
+    seeds = [to.spread_int(builder.trunc(key, INT)) for key in (key0, key1)]
+    least, factor = to.spread_int(builder.trunc(limit, INT)), to.spread(scale)
+    with to.loop(vectors) as vector:
+        offset = to.times(vector, LANES)
+        n = builder.add(to.spread_int(builder.trunc(offset, INT)), lanes)
+        h = builder.xor(builder.mul(n, ints(GOLDEN)), seeds[0])
+        for shift, multiplier in MIX:
+            h = builder.xor(h, builder.lshr(h, ints(shift)))
+            h = builder.add(builder.mul(h, ints(multiplier)), seeds[1])
+        h = builder.xor(h, builder.lshr(h, ints(LAST)))
+        value = to.load(to.at(values, offset)) * factor
+        left_out = builder.icmp_unsigned("<", h, least)
+        kept = builder.select(left_out, value.of(0.0).value, value.value)
+        to.store(Vector(builder, kept), to.at(out, offset))
 
 
 @kernel("iifi")

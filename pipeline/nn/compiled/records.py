@@ -5,13 +5,15 @@ Fields that end in _at are addresses. Strides are in floats.
 
 import numpy as np
 
+from pipeline.datasets.augment import DISTORTION, MARGIN
+from pipeline.datasets.images import HEIGHT, PIXELS
+
 LANES = 16
 """Floats per vector: one register of AVX-512, two of AVX2, four of NEON."""
 PANEL = 4
 """Maximum number of output vectors that a kernel computes side by side."""
 GROUP = 4
 """Pixels per patch. A patch is skipped if all its pixels are 0."""
-PIXELS = 784
 GROUPS = PIXELS // GROUP
 ORDER = np.arange(PIXELS).reshape(14, 2, 14, 2).transpose(0, 2, 1, 3).ravel()
 """Pixels in summation order: patches of 2 x 2, row by row. Most patches of a digit are empty."""
@@ -33,8 +35,13 @@ ROOM_GRADIENT = 8 * LANES
 ROOM_LISTS = ROOM_GRADIENT + 4 * PIECE_ROWS * PANEL * LANES
 LIST = TILE + 1
 """Bytes of a list of images, with its length."""
-ROOM_BYTES = -(-(ROOM_LISTS + ROUND // TILE * PIECE_ROWS * LIST) // 64) * 64
-"""A thread's scratch memory: sums, the gradient of a panel of a piece, lists of images."""
+SIDE = HEIGHT + 2 * MARGIN
+"""Rows and columns of an image with its margin."""
+ROOM_IMAGE = ROOM_LISTS + ROUND // TILE * PIECE_ROWS * LIST
+ROOM_LEVELS = ROOM_IMAGE + SIDE * SIDE + LANES
+ROOM_BYTES = -(-(ROOM_LEVELS + TILE * PIXELS) // 64) * 64
+"""A thread's scratch memory: sums, the gradient of a panel of a piece, lists of images, an image
+with its margin, a tile of distorted images."""
 FEWEST = 8 * LANES
 """A layer of at most so many neurons reads all its inputs, also those that are 0."""
 MOST_ACTIVE = 0.6
@@ -42,7 +49,7 @@ MOST_ACTIVE = 0.6
 
 ACTIVATIONS = {"relu": 1, "sigmoid": 2, "tanh": 3, "none": 4, "softmax": 5}
 LOSSES = {"cross_entropy": 1, "mean_squared_error": 2}
-OPTIMIZERS = {"sgd": 1, "adam": 2}
+OPTIMIZERS = {"sgd": 1, "adam": 2, "adamw": 2}
 
 
 def _integers(names: str) -> list[tuple[str, type]]:
@@ -51,7 +58,7 @@ def _integers(names: str) -> list[tuple[str, type]]:
 
 RUN = np.dtype(
     [
-        *_integers("threads layers pieces chunk classes loss optimizer batch count"),
+        *_integers("threads layers pieces chunk classes loss optimizer nesterov batch count"),
         *_integers("sparse kept clips_norm"),  # flags; kept: all tiles are prepared already
         *_integers("layers_at slots_at pieces_at"),
         *_integers("images_at labels_at table_at"),  # (n, PIXELS) levels; (n,); (256,) their inputs
@@ -63,11 +70,19 @@ RUN = np.dtype(
         *_integers("costs_at margins_at hits_at"),  # (count,) each: one value per image
         *_integers("probabilities_at"),  # (count, classes), or 0
         *_integers("squares_at"),  # (layers,) float64: sum of the squared gradients per layer
+        *_integers("distortions_at"),  # (n,) DISTORTION, or 0
+        *_integers("grid_at fields_at"),  # (2, PIXELS); (FIELDS, PIXELS): see `kernels.distort`
+        *_integers("drops_at"),  # (n, layers - 1, 2) uint32: `dropout.keys`, or 0
+        *_integers("drop_limit"),
+        *_integers("rates_at step"),  # (steps,) float64 learning rates; number of the next step
         *_integers(
             "product_at first_layer_at rows_at weights_at squared_at scaled_at fill_at"
         ),  # compiled functions
-        *((name, np.float64) for name in ("lr", "clip_norm", "beta1_power", "beta2_power")),
-        *((name, np.float32) for name in ("momentum", "l2", "clip_value")),
+        *((name, np.float64) for name in ("lr", "clip_norm", "weight_decay")),
+        *((name, np.float64) for name in ("beta1", "beta2", "beta1_power", "beta2_power")),
+        *((name, np.float32) for name in ("old1", "new1", "old2", "new2")),  # beta, 1 - beta
+        *((name, np.float32) for name in ("momentum", "l2", "clip_value", "drop_scale")),
+        *((name, np.float32) for name in ("on_target", "off_target")),
     ],
     align=True,
 )
@@ -78,6 +93,7 @@ LAYER = np.dtype(
         *_integers("first_at second_at"),  # the same: the optimiser's moments, or 0
         *_integers("turned_at"),  # (n_out, vectors of the inputs) by panels: weights transposed
         *_integers("value_at delta_at"),  # (images, stride): outputs; pre-activation gradients
+        *_integers("whole_at"),  # (images, stride): the outputs before dropout
         *_integers("places_at found_at"),  # (images, blocks, BLOCK) and (images, blocks) bytes: the
         # outputs that are not 0, by block, and their numbers; or 0
     ]
@@ -94,5 +110,6 @@ PIECE = np.dtype(_integers("layer start stop panel panels"))
 """A part of a layer's weights that one thread takes: rows `start` to `stop` (row n_in is the bias),
 and `panels` panels of neurons from `panel`."""
 
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-"""Adam's constants, as recommended by its authors."""
+EPSILON = 1e-8
+"""Adam's, as recommended by its authors."""
+DISTORTION_BYTES = DISTORTION.itemsize

@@ -5,9 +5,13 @@ the caller. The functions follow `network`, `losses`, `gradients` and `optimizer
 `docs/arithmetic.md` specifies the order of every sum. Arrays are passed as addresses.
 """
 
+import math
+
 import numpy as np
 from numba import cfunc, njit, types
 
+from pipeline.datasets.augment import DISTORTION, MARGIN
+from pipeline.datasets.images import PIXELS
 from pipeline.nn.compiled.kernels import (
     ROWS,
     activate,
@@ -16,6 +20,8 @@ from pipeline.nn.compiled.kernels import (
     backtrack,
     dense,
     dense_row,
+    distort,
+    drop,
     end_block,
     group_backward,
     group_forward,
@@ -26,6 +32,7 @@ from pipeline.nn.compiled.kernels import (
 from pipeline.nn.compiled.records import (
     BLOCK,
     CHAIN_STRIDE,
+    DISTORTION_BYTES,
     GROUP,
     GROUPS,
     LANES,
@@ -35,10 +42,12 @@ from pipeline.nn.compiled.records import (
     PANEL,
     PIECE,
     PIECE_ROWS,
-    PIXELS,
     ROOM_GRADIENT,
+    ROOM_IMAGE,
+    ROOM_LEVELS,
     ROOM_LISTS,
     RUN,
+    SIDE,
     SLOT,
     TILE,
 )
@@ -52,7 +61,9 @@ from pipeline.nn.compiled.vectors import (
     words_at,
 )
 
-run_of, layer_of, slot_of, piece_of = map(record, (RUN, LAYER, SLOT, PIECE))
+run_of, layer_of, slot_of, piece_of, distortion_of = map(
+    record, (RUN, LAYER, SLOT, PIECE, DISTORTION)
+)
 LAYER_BYTES, SLOT_BYTES, PIECE_BYTES = LAYER.itemsize, SLOT.itemsize, PIECE.itemsize
 f32 = np.float32
 _NONE, _SOFTMAX, _CROSS_ENTROPY, _SGD = 4, 5, 1, 1  # numbers in `records`
@@ -166,9 +177,9 @@ def loss(run, layer, z, d, label, share, number):
     if run.loss == _CROSS_ENTROPY:
         floats(run.costs_at)[number] = total  # `finish` takes the logarithms of all
         floats(run.margins_at)[number] = logits[label] - logits[best]
-        delta[label] -= f32(1)
+        delta[label] -= run.on_target
         for j in range(classes):
-            delta[j] *= share
+            delta[j] = (delta[j] - run.off_target) * share
     else:
         cost, inner = f32(0), f32(0)
         scale = f32(2) / f32(classes) * share
@@ -242,6 +253,35 @@ def forward(run, before, layer, place, count):
                 )  # fmt: skip
 
 
+@njit(error_model="numpy")
+def image_of(run, number):
+    """Return which of the images is at a place of the training order."""
+    return integers(run.order_at)[number] if run.order_at else number
+
+
+@njit(error_model="numpy")
+def copy_rows(layer, place, count):
+    """Keep the outputs of `count` images before some are left out."""
+    values, whole = words_at(layer.value_at), words_at(layer.whole_at)
+    for index in range(place * layer.stride, (place + count) * layer.stride):
+        whole[index] = values[index]
+
+
+@njit(error_model="numpy")
+def drop_rows(run, at, layer, source, target, place, count, number):
+    """Leave out outputs of hidden layer `at`, or their gradients, for `count` images.
+
+    source, target: (images, stride). number: index of the first image in the training order.
+    """
+    for m in range(count):
+        words = words_at(run.drops_at + 8 * (image_of(run, number + m) * (run.layers - 1) + at))
+        row = 4 * (place + m) * layer.stride
+        drop(
+            source + row, target + row, layer.vectors, np.int64(words[0]), np.int64(words[1]),
+            run.drop_limit, run.drop_scale,
+        )  # fmt: skip
+
+
 @compiled(7)
 def rows(run_at, labels_at, place, count, batch, number, back):
     """Compute the costs of `count` images from the first product on and, with `back`, all deltas.
@@ -256,12 +296,16 @@ def rows(run_at, labels_at, place, count, batch, number, back):
         if at:
             before = layer_of(run.layers_at + (at - 1) * LAYER_BYTES)
             forward(run, before, layer, place, count)
+        drops = run.drops_at != 0 and back != 0 and at != last
         values = layer.value_at + 4 * place * layer.stride
         kind = _NONE if at == last else layer.activation
         for panel in range(panels_of(layer.vectors)):
             first, width = panel_of(layer.vectors, panel)
             bias = row_of(layer.weight_at, layer.n_in + 1, first, width, layer.n_in)
             activate(kind, values + 4 * LANES * first, layer.stride, bias, count, width)
+        if drops:
+            copy_rows(layer, place, count)
+            drop_rows(run, at, layer, layer.whole_at, layer.value_at, place, count, number)
         if layer.places_at:
             find(layer, place, count)
     layer = layer_of(run.layers_at + last * LAYER_BYTES)
@@ -286,7 +330,11 @@ def rows(run_at, labels_at, place, count, batch, number, back):
                     deltas + 4 * LANES * first, before.stride, count, width,
                     min(BLOCK, layer.n_out - k), k,
                 )  # fmt: skip
-        values = before.value_at + 4 * place * before.stride
+        values = before.value_at
+        if run.drops_at:
+            drop_rows(run, at - 1, before, before.delta_at, before.delta_at, place, count, number)
+            values = before.whole_at
+        values += 4 * place * before.stride
         backtrack(before.activation, values, deltas, before.stride, count, before.vectors)
 
 
@@ -314,18 +362,23 @@ def change(run, layer, piece, first, width, gradient, factor):
 
     gradient: (rows of the piece, width), which is multiplied by `factor`.
     """
-    rate, scale = run.lr, f32(1)
-    if run.optimizer != _SGD:
-        rate, scale = run.lr / (1 - run.beta1_power), f32(1 - run.beta2_power)
-    l2 = run.l2 if piece.start < layer.n_in else f32(0)
+    is_weight = piece.start < layer.n_in
+    l2 = run.l2 if is_weight else f32(0)
     rows, vectors = layer.n_in + 1, (piece.stop - piece.start) * width
     w = row_of(layer.weight_at, rows, first, width, piece.start)
     v = row_of(layer.first_at, rows, first, width, piece.start) if layer.first_at else 0
     if run.optimizer == _SGD:
-        sgd(vectors, w, gradient, v, f32(rate), run.momentum, l2, run.clip_value, factor)
+        kind = np.int64(1) if v == 0 else 2 + run.nesterov
+        rate, clip_value = f32(run.lr), run.clip_value
+        sgd(kind, vectors, w, gradient, v, rate, run.momentum, l2, clip_value, factor)
     else:
         s = row_of(layer.second_at, rows, first, width, piece.start)
-        adam(vectors, w, gradient, v, s, f32(rate), scale, l2, run.clip_value, factor)
+        rate, root = run.lr / (1 - run.beta1_power), 1 / math.sqrt(1 - run.beta2_power)
+        kept = 1 - run.lr * run.weight_decay if is_weight else 1.0
+        adam(
+            vectors, w, gradient, v, s, f32(rate), f32(root), f32(kept), l2, run.clip_value, factor,
+            run.old1, run.new1, run.old2, run.new2,
+        )  # fmt: skip
     if layer.turned_at == 0 or piece.start == layer.n_in:
         return
     before = (layer.n_in + LANES - 1) // LANES
@@ -463,27 +516,50 @@ def scaled(run_at, number, factor_at):
         change(run, layer, piece, first, width, gradient, floats(factor_at)[0])
 
 
-@compiled(4)
-def fill(run_at, slot_at, first, count):
+@njit(error_model="numpy")
+def distorted(run, number, image, levels):
+    """Write the levels (PIXELS,) of an image, distorted. image: scratch, (SIDE, SIDE) bytes."""
+    source, bytes_of = words_at(run.images_at + PIXELS * number), bytes_at(image)
+    for index in range(SIDE * SIDE):
+        bytes_of[index] = np.uint8(0)
+    for group in range(GROUPS):
+        word = source[group]
+        at = (2 * (group // 14) + MARGIN) * SIDE + 2 * (group % 14) + MARGIN
+        bytes_of[at], bytes_of[at + 1] = np.uint8(word), np.uint8(word >> 8)
+        bytes_of[at + SIDE], bytes_of[at + SIDE + 1] = np.uint8(word >> 16), np.uint8(word >> 24)
+    drawn = distortion_of(run.distortions_at + DISTORTION_BYTES * number)
+    distort(
+        image, run.grid_at, run.fields_at + 4 * PIXELS * drawn.field_x,
+        run.fields_at + 4 * PIXELS * drawn.field_y, levels, PIXELS // LANES, drawn.xx, drawn.xy,
+        drawn.yx, drawn.yy, drawn.x, drawn.y, drawn.bend_x, drawn.bend_y,
+    )  # fmt: skip
+
+
+@compiled(5)
+def fill(run_at, slot_at, first, count, room):
     """Prepare a tile: its lists or inputs, and its labels, for `count` images.
 
     first: index in the training order of the tile's first image.
     """
     run, slot = run_of(run_at), slot_of(slot_at)
-    order, labels, own = integers(run.order_at), bytes_at(run.labels_at), bytes_at(slot.labels_at)
+    labels, own = bytes_at(run.labels_at), bytes_at(slot.labels_at)
     table, zero, starts = floats(run.table_at), np.uint32(run.zero), integers(slot.starts_at)
     if run.sparse:
         for group in range(GROUPS + 1):
             starts[group] = 0
     for m in range(count):
-        number = order[first + m] if run.order_at else first + m
+        number = image_of(run, first + m)
         own[m] = labels[number]
+        image = run.images_at + PIXELS * number
+        if run.distortions_at:
+            image = room + ROOM_LEVELS + PIXELS * m
+            distorted(run, number, room + ROOM_IMAGE, image)
         if run.sparse:
-            words = words_at(run.images_at + PIXELS * number)
+            words = words_at(image)
             for group in range(GROUPS):
                 starts[group] += np.int64(words[group] != zero)
         else:
-            levels = bytes_at(run.images_at + PIXELS * number)
+            levels = bytes_at(image)
             inputs = floats(slot.inputs_at + 4 * PIXELS * m)
             for k in range(PIXELS):
                 inputs[k] = table[levels[k]]
@@ -496,8 +572,8 @@ def fill(run_at, slot_at, first, count):
         end += size
     rows_at, words_of = bytes_at(slot.rows_at), words_at(slot.words_at)
     for m in range(count):
-        number = order[first + m] if run.order_at else first + m
-        words = words_at(run.images_at + PIXELS * number)
+        image = run.images_at + PIXELS * image_of(run, first + m)
+        words = words_at(room + ROOM_LEVELS + PIXELS * m if run.distortions_at else image)
         for group in range(GROUPS):  # the next entry overwrites a patch that is all 0
             at = starts[group]
             rows_at[at] = np.uint8(m)

@@ -143,6 +143,34 @@ class Emitter:
         mask = ir.Constant(ir.VectorType(INT, LANES), lanes)
         return Vector(self.builder, self.builder.shuffle_vector(one, undefined, mask))
 
+    def spread_int(self, scalar: Any) -> Any:
+        """Return 16 integers with a 32-bit integer in all lanes."""
+        undefined, lanes = ir.Constant(_INTS, ir.Undefined), [0] * LANES
+        one = self.builder.insert_element(undefined, scalar, ir.Constant(INT, 0))
+        return self.builder.shuffle_vector(one, undefined, ir.Constant(_INTS, lanes))
+
+    def gather(self, base: Any, offsets: Any) -> Any:
+        """Return the 32 bits at each of 16 byte offsets from an address."""
+        builder = self.builder
+        longs, pointers = ir.VectorType(LONG, LANES), ir.VectorType(INT.as_pointer(), LANES)
+        undefined = ir.Constant(longs, ir.Undefined)
+        one = builder.insert_element(undefined, base, ir.Constant(INT, 0))
+        bases = builder.shuffle_vector(one, undefined, ir.Constant(_INTS, [0] * LANES))
+        addresses = builder.inttoptr(builder.add(bases, builder.zext(offsets, longs)), pointers)
+        flags = ir.VectorType(ir.IntType(1), LANES)
+        kind = ir.FunctionType(_INTS, [pointers, INT, flags, _INTS])
+        name = f"llvm.masked.gather.v{LANES}i32.v{LANES}p0"
+        function = cgutils.get_or_insert_function(builder.module, kind, name)
+        all_of_them = ir.Constant(flags, [1] * LANES)
+        nothing = ir.Constant(_INTS, ir.Undefined)
+        return builder.call(function, [addresses, ir.Constant(INT, 1), all_of_them, nothing])
+
+    def store_bytes(self, numbers: Any, address: Any) -> None:
+        """Store 16 integers from 0 to 255 as bytes."""
+        kind = ir.VectorType(BYTE, LANES)
+        pointer = self.builder.inttoptr(address, kind.as_pointer())
+        self.builder.store(self.builder.trunc(numbers, kind), pointer, align=1)
+
     def variable(self, value: float = 0.0) -> Variable:
         """Return a vector that loops can change, with `value` in all lanes at first."""
         start = ir.Constant(VECTOR, [value] * LANES)

@@ -10,12 +10,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.base.errors import DeviceError
 from pipeline.base.params import VariantSettings
-from pipeline.nn.devices import Blocks, Totals
+from pipeline.nn.devices import NO_DRAWS, Blocks, Draws, Totals
+from pipeline.nn.dropout import factors
 from pipeline.nn.gpu.device import check_memory, get, put
 from pipeline.nn.gradients import clip
 from pipeline.nn.layers import Array
-from pipeline.nn.losses import one_hot
+from pipeline.nn.losses import one_hot, smoothed
 from pipeline.nn.network import Network
 from pipeline.nn.optimizers import make_optimizer
 
@@ -46,15 +48,28 @@ class GpuEngine:
         self._optimizer = None if settings is None else make_optimizer(settings)
         self._gradients: dict[str, Array] = {}
 
-    def hold(self, blocks: Blocks, count: int) -> _Images:  # noqa: ARG002  # part of Engine
+    def hold(
+        self,
+        blocks: Blocks,
+        count: int,  # noqa: ARG002  # part of Engine
+        table: NDArray[np.float32] | None = None,  # noqa: ARG002
+    ) -> _Images:
         """Copy images to the GPU. Raises DeviceError if they do not fit."""
         inputs, labels = zip(*blocks, strict=True)
         classes = self.network.architecture.sizes[-1]
         targets = one_hot(np.concatenate(labels), classes, np.dtype(np.float32))
         return _Images(put(np.concatenate(inputs)), put(targets))
 
-    def train(self, images: _Images, order: NDArray[np.int64] | None) -> Totals:
-        """Take one step per batch. Raises DeviceError if a batch does not fit."""
+    def train(
+        self,
+        images: _Images,
+        order: NDArray[np.int64] | None,
+        rates: NDArray[np.float64],
+        draws: Draws = NO_DRAWS,
+    ) -> Totals:
+        """Take one step per batch. Raises DeviceError if a batch does not fit, or with augment."""
+        if draws.distortions is not None:
+            raise DeviceError("augment needs device cpu")
         settings, network, optimizer = self._settings, self._own, self._optimizer
         if settings is None or optimizer is None:
             raise ValueError("an engine without settings does not train")
@@ -63,16 +78,25 @@ class GpuEngine:
         row_bytes = 16 * sum(network.architecture.sizes[1:])
         check_memory(min(batch, len(images)), row_bytes)
         totals = []
-        for rows in _batches(len(images), batch, order):
+        words = None if draws.drops is None else put(draws.drops)
+        batches = _batches(len(images), batch, order)
+        for rows, lr in zip(batches, rates.tolist(), strict=True):
             inputs, targets = images.inputs[rows], images.targets[rows]
-            outputs, backward = network.forward(inputs)
-            costs, dy = network.loss(outputs, targets)
+            drops = [] if words is None else self._factors(words[rows], settings.dropout)
+            outputs, backward = network.forward(inputs, drops=drops)
+            costs, _ = network.loss(outputs, targets)
+            _, dy = network.loss(outputs, smoothed(targets, settings.label_smoothing))
             totals.append(_totals(costs, outputs, targets))
+            optimizer.lr = lr
             self._gradients = backward(dy / len(inputs))
             optimizer.step(network.parameters, clip(self._gradients, settings))
         for name, array in network.parameters.items():
             self.network.parameters[name][...] = get(array)
         return _sum(totals)
+
+    def _factors(self, words: Array, rate: float) -> list[Array]:
+        sizes = self.network.architecture.sizes[1:-1]
+        return [factors(words[:, at], size, rate) for at, size in enumerate(sizes)]
 
     def measure(self, images: _Images, *, again: bool = False) -> Totals:  # noqa: ARG002
         """Return the totals of the images."""
