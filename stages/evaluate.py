@@ -34,6 +34,7 @@ def main(variant: str) -> None:
         read_examples(SPLITS / "validation.parquet"),
         read_examples(SPLITS / "test.parquet"),
         chosen.test_sample,
+        chosen.test_shifts,
         find_device(settings.device),
     )
     write_table(PREDICTIONS / f"{variant}.csv", predictions)

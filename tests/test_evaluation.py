@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from pipeline.datasets import pixel_file
 from pipeline.datasets.examples import Description, Examples
 from pipeline.datasets.normalization import Normalization
 from pipeline.datasets.parquet import open_examples, write_examples
-from pipeline.evaluation import evaluate, score_set
+from pipeline.evaluation import SHIFTS, evaluate, score_set, shifted_probabilities
 from pipeline.nn.devices import CPU
 from pipeline.nn.model_file import Model
 from pipeline.nn.network import Architecture, Network
@@ -39,9 +41,9 @@ def model():
     return Model("copy", network, SCALE, CLASSES, {})
 
 
-def evaluated(model, test, test_sample=None):
+def evaluated(model, test, test_sample=None, test_shifts=None):
     right = examples_of([0, 1, 2])
-    return evaluate(model, right, right, test, test_sample, CPU)
+    return evaluate(model, right, right, test, test_sample, test_shifts, CPU)
 
 
 def mistaken(labels, wrong):
@@ -78,6 +80,30 @@ def test_a_test_sample_is_only_the_first_images(model):
     assert metrics["test_sample_accuracy"] == pytest.approx(2 / 3, abs=1e-6)
     assert metrics["test_sample_images"] == 3
     assert metrics["test_accuracy"] == 0.5
+
+
+@pytest.mark.parametrize("shifts", [5, 9])
+def test_probabilities_can_be_averaged_over_shifts_beside_the_plain_accuracy(shifts, model):
+    # A 5 in the second pixel: shifted to the left it is in the first, to the right in the third.
+    metrics, _ = evaluated(model, mistaken([1, 1, 0], [1, 1, 0]), test_shifts=shifts)
+    plain, _ = evaluated(model, mistaken([1, 1, 0], [1, 1, 0]))
+    assert metrics["test_accuracy"] == plain["test_accuracy"] == 1
+    assert metrics["test_shifts"] == shifts
+    assert {name for name in metrics if "shift" in name} == {"test_shifts", "test_shifts_accuracy"}
+    assert not any("shift" in name for name in plain)
+
+
+def test_shifted_images_are_filled_with_background(model):
+    inputs = np.arange(2 * 784, dtype=np.float32).reshape(2, 784) % 251 / 255
+    examples = replace(examples_of([0, 1]), inputs=inputs)
+    engine = CPU.engine(model.network)
+    for down, right in SHIFTS:
+        moved = np.roll(inputs.reshape(2, 28, 28), (down, right), axis=(1, 2))
+        moved[:, {1: 0, -1: 27}.get(down, slice(0))] = 0
+        moved[:, :, {1: 0, -1: 27}.get(right, slice(0))] = 0
+        expected = predict_probabilities(model, moved.reshape(2, 784), engine)
+        found = shifted_probabilities(model, examples, [(down, right)], engine)
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_without_a_test_sample_there_is_no_such_metric(model):

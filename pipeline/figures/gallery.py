@@ -3,10 +3,13 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from pipeline.base.params import Augment
 from pipeline.base.tables import Table
 from pipeline.datasets.examples import Examples
+from pipeline.datasets.images import HEIGHT, WIDTH
 from pipeline.figures.architecture import architecture_figure
 from pipeline.figures.curves import curve_figure, norms_figure
+from pipeline.figures.distortions import distortions_figure
 from pipeline.figures.passes import passes_figures
 from pipeline.figures.predictions import most_confident_mistakes, predictions_figure
 from pipeline.figures.quality import calibration_figure, confusion_figure, quality_figure
@@ -33,7 +36,7 @@ def variant_figures(
     probabilities: (N, classes) for the test images; `rng` chooses the random ones shown.
     """
     return {
-        **step_figures(model, test, probabilities),
+        **step_figures(model, test, probabilities, rng),
         **prediction_figures(model, test, probabilities, rng),
         **quality_figures(model, test, probabilities),
         "curves": curve_figure(history, model.network.architecture.loss, model.variant),
@@ -41,17 +44,28 @@ def variant_figures(
     }
 
 
-def step_figures(model: Model, test: Examples, probabilities: Array) -> dict[str, Figure]:
+def step_figures(
+    model: Model, test: Examples, probabilities: Array, rng: np.random.Generator
+) -> dict[str, Figure]:
     """Draw the network and its passes for the first test image with low confidence.
 
-    A correct prediction with high confidence has almost no gradient to look at.
+    A correct prediction with high confidence has almost no gradient to look at. If the network was
+    trained on distorted images, draw how that image would have been distorted.
     """
     index = int(np.argmax(probabilities.max(axis=1) < UNSURE))
     inspection = inspect(model, test.inputs[index], int(test.labels[index]))
-    return {
+    title = f"{model.variant}, test image {index}"
+    figures = {
         "architecture": architecture_figure(model.network.architecture, model.variant),
-        **passes_figures(inspection, model, f"{model.variant}, test image {index}"),
+        **passes_figures(inspection, model, title),
     }
+    strengths = model.training["settings"].get("augment")
+    if strengths:
+        brightness = model.normalization.undo(test.inputs[index]).reshape(HEIGHT, WIDTH)
+        figures["distortions"] = distortions_figure(
+            brightness, Augment(**strengths), rng, f"{title}, distorted as in training"
+        )
+    return figures
 
 
 def prediction_figures(

@@ -36,10 +36,10 @@ class TrainingSet(Protocol):
         """Yield all images once, shuffled, in batches of `size` (the last may be smaller)."""
 
 
-def hold(engine: Engine, examples: ExampleSet) -> Any:
+def hold(engine: Engine, examples: ExampleSet, table: NDArray[np.float32] | None = None) -> Any:
     """Return all examples in the form that the engine needs."""
     blocks = ((block.inputs, block.labels) for block in examples.blocks())
-    return engine.hold(blocks, len(examples), examples.normalization.table())
+    return engine.hold(blocks, len(examples), table)
 
 
 def training_set(
@@ -47,7 +47,7 @@ def training_set(
 ) -> TrainingSet:
     """Return the training set, in memory or streamed from its file, as `buffer` requires."""
     if buffer == "all" or not isinstance(examples, StoredExamples):
-        return HeldImages(hold(engine, examples))
+        return HeldImages(hold(engine, examples, examples.normalization.table()))
     return StreamedExamples(engine, examples, buffer)
 
 

@@ -32,6 +32,13 @@ NAMES = {
     "l2": "L2 regularisation",
     "train_limit": "maximum number of training images",
     "test_sample": "first test images scored separately",
+    "test_shifts": "shifts of test images averaged over",
+    "epochs_for": "images that epochs is for",
+    "beta1": "beta 1",
+    "beta2": "beta 2",
+    "keep": "epoch kept",
+    "drop": "factor of a drop",
+    "drops": "drops of the learning rate",
 }
 """Labels of settings whose key does not explain itself."""
 
@@ -54,6 +61,13 @@ FIGURES = {
         "update": (
             "Update: one step of gradient descent on this image.",
             "the weights of each layer before and after the step, and their difference",
+        ),
+    },
+    "The images it was trained on": {
+        "distortions": (
+            "A digit and sixteen distorted versions; training sees each image in another in each "
+            "epoch.",
+            "a test image on the left, and sixteen distorted versions of it",
         ),
     },
     "Predictions on test images": {

@@ -68,7 +68,7 @@ class ImageSet:
         """Convert `count` images from blocks of inputs (n, 784) and labels (n,).
 
         table: the inputs of the 256 pixel values, which become the levels; otherwise levels are
-        numbered as they occur. Raises DataError if there are more than 256 distinct inputs.
+        numbered as they occur. Raises DataError if there are other inputs, or more than 256.
         """
         self.levels = aligned((count, PIXELS), np.uint8)
         self.labels = np.empty(count, np.uint8)
@@ -82,7 +82,8 @@ class ImageSet:
                 *map(_address, (levels, self.table, keys, found, entries)),
             )  # fmt: skip
             if found[0] > 256:
-                raise DataError("images must have at most 256 distinct pixel values")
+                rule = "at most 256 distinct" if table is None else "only normalised"
+                raise DataError(f"images must have {rule} pixel values")
 
         entries = np.zeros(count, np.int64)
         if table is not None:  # an image that holds all pixel values numbers them in order
