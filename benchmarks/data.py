@@ -47,9 +47,27 @@ def read_splits(folder: Path) -> tuple[Examples, Examples]:
     return read_examples(splits / "train.parquet"), read_examples(splits / "validation.parquet")
 
 
+PLAIN = {
+    "optimizer": "sgd",
+    "schedule": "constant",
+    "warmup": 0.0,
+    "nesterov": False,
+    "clip_norm": None,
+    "label_smoothing": 0.0,
+    "dropout": 0.0,
+    "augment": None,
+}
+"""What the other contestants implement."""
+
+
+def is_plain(settings: VariantSettings) -> bool:
+    """Whether all contestants can train a variant."""
+    return all(getattr(settings, key) == value for key, value in PLAIN.items())
+
+
 def check_measurable(name: str, settings: VariantSettings) -> None:
     """Raise SettingsError for a setting that the other contestants do not implement."""
-    for key, allowed in (("optimizer", "sgd"), ("clip_norm", None)):
+    for key, allowed in PLAIN.items():
         if (value := getattr(settings, key)) != allowed:
             raise SettingsError(
                 f"variants.{name}.{key} must be {allowed} to be measured, got {value}"

@@ -14,7 +14,7 @@ import click
 
 from benchmarks.chart import draw_chart
 from benchmarks.contestants import CONTESTANTS
-from benchmarks.data import check_measurable
+from benchmarks.data import check_measurable, is_plain
 from benchmarks.machine import BUSY, ROOT, describe_machine
 from benchmarks.measure import measure_everything
 from benchmarks.table import check_place, put_in_place, render
@@ -39,7 +39,7 @@ def names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str
     help="Folder with the IDX files of MNIST. Default: ../shared/data/mnist next to the repository "
     "if it exists, else the embedded sample of 5,000 digits.",
 )
-@click.option("--variants", callback=names, help="Comma-separated names; all by default.")
+@click.option("--variants", callback=names, help="Comma-separated names; default: the plain ones.")
 @click.option("--contestants", callback=names, help="Comma-separated names; all by default.")
 @click.option(
     "--without",
@@ -64,7 +64,9 @@ def main(
     """Compare the speed of training with other libraries, in alternating rounds of one run."""
     settings = read_params(ROOT / "params.yaml")
     complete = not (quick or variants or contestants or without)
-    variants = variants or tuple(settings.variants)
+    variants = variants or tuple(
+        name for name, variant in settings.variants.items() if is_plain(variant)
+    )
     for variant in variants:
         check_measurable(variant, settings.variant(variant))
     contestants = choose_contestants(contestants, without)

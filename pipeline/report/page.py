@@ -385,6 +385,10 @@ def _setting(value: Any) -> str:
         return "none"
     if isinstance(value, list):
         return ", ".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_setting(part)}" for key, part in value.items())
     if isinstance(value, str):
         return value.replace("_", " ")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else f"{value:g}"

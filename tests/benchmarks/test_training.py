@@ -50,7 +50,7 @@ def run(*arguments):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--variants", "huge"], "variant must be one of full_batch, "),
+        (["--variants", "huge"], "variant must be one of distorted, "),
         (["--contestants", "jax"], "contestants must be among ours, pytorch-eager, "),
         (["--without", "ours"], "without must name contestants other than ours, got ours"),
         (["--without", "torch"], "without must name contestants other than ours, got torch"),

@@ -13,8 +13,8 @@ from tests.conftest import ROOT
 from tests.nn.digests import digest
 
 DIGESTS = {
-    "distorted": "",
-    "large": "",
+    "distorted": "769bb260a9d1a42d",
+    "large": "8feb2d2d626c608b",
     "full_batch": "700311b09bd9720b",
     "small_batch": "a0b45175b4183006",
     "one_hidden": "457ecc68e6a418dd",
