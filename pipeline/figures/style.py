@@ -23,7 +23,7 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY = (
     "#CC79A7",
     "#56B4E9",
 )
-SERIES = (BLUE, "#E69F00", GREEN, ORANGE, PURPLE, SKY, "#222222")
+SERIES = (BLUE, "#E69F00", GREEN, ORANGE, PURPLE, SKY, "#222222", "#8C8C8C")
 """Colours of lines in one plot."""
 DPI = 130
 """Dots per inch of a saved figure: sharp at a README's width on a dense screen."""

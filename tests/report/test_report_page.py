@@ -222,7 +222,9 @@ def test_every_variant_has_a_row_and_a_section_with_all_settings(plain, content)
     assert plain.locator(".variant h3").all_inner_texts() == list(VARIANTS)
     for name, variant in content.variants.items():
         section = plain.locator(f"#variant-{name}")
-        assert section.locator(".settings tbody tr").count() == len(variant.settings.model_fields_set)
+        assert section.locator(".settings tbody tr").count() == len(
+            variant.settings.model_fields_set
+        )
     assert column(plain, "Layers")["wide"] == "784-64-32-10"
 
 
