@@ -74,7 +74,7 @@ def models(digits):
 def model_of(variant, method, settings, digits):
     normalization = fit_normalization(digits.images, method)
     images = normalization.apply(digits.images), digits.labels
-    network, _ = trained(settings, images, images)
+    network, _ = trained(settings, images, images, table=normalization.table())
     return Model(variant, network, normalization, DIGITS, {})
 
 
