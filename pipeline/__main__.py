@@ -42,7 +42,7 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands)
 def main() -> None:
-    """Use trained models, run sweeps, and repeat training with several seeds."""
+    """Use trained models, run sweeps, and repeat training with several seeds or folds."""
 
 
 @main.command(cls=Command)
