@@ -12,7 +12,8 @@ from pipeline.base.errors import DataError, SettingsError, printable
 from pipeline.base.files import read_json
 from pipeline.base.params_file import read_params
 from pipeline.datasets.examples import Examples
-from pipeline.datasets.parquet import open_examples, read_examples
+from pipeline.datasets.parquet import StoredExamples, open_examples, read_examples
+from pipeline.ensemble import measure_together
 from pipeline.nn.devices import find_device
 from pipeline.nn.inspection import Inspection, inspect
 from pipeline.nn.layers import Array
@@ -22,6 +23,7 @@ from pipeline.nn.streaming import hold, training_set
 from pipeline.nn.training import Training, make_network
 
 SPLITS = Path("data/splits")
+MODELS = Path("models")
 SUMMARY = Path("metrics/summary.json")
 
 
@@ -42,7 +44,7 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands)
 def main() -> None:
-    """Use trained models, run sweeps, and repeat training with several seeds."""
+    """Use trained models, run sweeps, and repeat training with several seeds or folds."""
 
 
 @main.command(cls=Command)
@@ -153,15 +155,33 @@ def _ask(question: str) -> int:
 
 
 @main.command(cls=Command)
-def results() -> None:
-    """Show metrics/summary.json as a table."""
+@click.option(
+    "--together",
+    is_flag=True,
+    help="Also show what the variants reach when their probabilities are averaged.",
+)
+def results(*, together: bool) -> None:
+    """Show metrics/summary.json as a table.
+
+    With --together, it ends with the averages of all variants and of the best. Only validation
+    images decide which are the best, and how many.
+    """
     if not SUMMARY.exists():
         raise DataError(f"{SUMMARY} does not exist; make it with: dvc repro")
     try:
         rows = [_result(variant, metrics) for variant, metrics in read_json(SUMMARY).items()]
     except (KeyError, TypeError) as error:
         raise DataError(f"{SUMMARY} is not a summary; make it with: dvc repro") from error
-    columns = ("variant", "parameters", "images", "train", "validation", "test", "95 % interval")
+    groups = _together([row[0] for row in rows]) if together else []
+    _print_table(
+        ("variant", "parameters", "images", "train", "validation", "test", "95 % interval"), rows
+    )
+    if together:
+        click.echo()
+        _print_table(("probabilities averaged", "validation", "test", "95 % interval"), groups)
+
+
+def _print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
     for row in [columns, *rows]:
         first, *others = (
@@ -169,6 +189,23 @@ def results() -> None:
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         click.echo("  ".join([first, *others]))
+
+
+def _together(variants: list[str]) -> list[tuple[str, ...]]:
+    if len(variants) < 2:
+        raise SettingsError(f"--together needs 2 or more variants, got {len(variants)}")
+    models = [load_model(MODELS / f"{variant}.npz") for variant in variants]
+    every, best = measure_together(models, _stored("validation").read(), _stored("test").read())
+    names = f"all {len(variants)}", f"best {len(best.members)}: {', '.join(best.members)}"
+    return [
+        (
+            printable(name),
+            f"{found.validation_accuracy:.2%}",
+            f"{found.test_accuracy:.2%}",
+            f"{found.test_low:.2%} to {found.test_high:.2%}",
+        )
+        for name, found in zip(names, (every, best), strict=True)
+    ]
 
 
 def _result(variant: str, metrics: dict[str, Any]) -> tuple[str, ...]:
@@ -248,11 +285,15 @@ def _example(model: Model, index: int) -> Examples:
     )
 
 
-def _part(name: str, count: int, option: str) -> Examples:
+def _stored(name: str) -> StoredExamples:
     path = SPLITS / f"{name}.parquet"
     if not path.exists():
         raise DataError(f"{path} does not exist; make it with: dvc repro split")
-    stored = open_examples(path)
+    return open_examples(path)
+
+
+def _part(name: str, count: int, option: str) -> Examples:
+    stored = _stored(name)
     if count > len(stored):
         raise SettingsError(f"{option} must be at most {len(stored)}, got {count}")
     return stored.first(count).read()

@@ -11,7 +11,7 @@ from pipeline.base.files import read_json, whole_folder
 from pipeline.base.params_file import read_params
 from pipeline.base.tables import read_table
 from pipeline.datasets.parquet import open_examples
-from pipeline.nn.model_file import load_model
+from pipeline.nn.model_file import Model, load_model
 from pipeline.report.drawing import draw_page
 from pipeline.report.page import ReportContent, Variant, report_page
 
@@ -48,7 +48,7 @@ def main() -> None:
     )
     with whole_folder(REPORT) as folder:
         (folder / "index.html").write_text(report_page(content), encoding="utf-8")
-        (folder / "draw.html").write_text(draw_page(list(models.values())), encoding="utf-8")
+        (folder / "draw.html").write_text(draw_page(_best_first(models, summary)), encoding="utf-8")
     click.echo(f"{REPORT}/index.html: {len(models)} variants; {REPORT}/draw.html")
 
 
@@ -57,6 +57,12 @@ def _metrics(summary: dict[str, Any], variant: str) -> dict[str, Any]:
         raise DataError(f"{SUMMARY} has no {variant}; `dvc repro` brings it up to date")
     metrics: dict[str, Any] = summary[variant]
     return metrics
+
+
+def _best_first(models: dict[str, Model], summary: dict[str, Any]) -> list[Model]:
+    """Return the model with the best validation accuracy, then the others by name."""
+    best = max(models, key=lambda name: float(summary[name]["validation_accuracy"]))
+    return [models[best], *(model for name, model in models.items() if name != best)]
 
 
 def _figures(variant: str) -> dict[str, bytes]:

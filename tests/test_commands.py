@@ -1,15 +1,17 @@
 """`python -m pipeline ...`, run on real digits as a user would run it."""
 
-import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.base.files import write_json
 from pipeline.base.params import VariantSettings
-from pipeline.nn.model_file import Model, save_model
+from pipeline.nn.model_file import Model, load_model, save_model
+from pipeline.nn.network import Network
 from tests.splits import CLASSES, SCALE, write_splits
 from tests.training import trained
 
@@ -164,19 +166,81 @@ def test_try_without_data_says_how_to_make_it(project):
     assert "make it with: dvc repro split" in result.stderr
 
 
+METRICS = dict.fromkeys(
+    [
+        "train_accuracy", "validation_accuracy", "test_accuracy",
+        "test_accuracy_low", "test_accuracy_high",
+    ],
+    0.5,
+) | {"parameters": 7960, "train_images": 3500}  # fmt: skip
+
+
+def write_summary(folder, *variants):
+    write_json(folder / "metrics/summary.json", dict.fromkeys(variants, METRICS))
+
+
 def test_results_are_a_table_with_one_line_per_variant(tmp_path):
-    metrics = dict.fromkeys(
-        [
-            "train_accuracy", "validation_accuracy", "test_accuracy",
-            "test_accuracy_low", "test_accuracy_high",
-        ],
-        0.5,
-    ) | {"parameters": 7960, "train_images": 3500}  # fmt: skip
-    (tmp_path / "metrics").mkdir()
-    (tmp_path / "metrics/summary.json").write_text(json.dumps({"a": metrics, "bb": metrics}))
+    write_summary(tmp_path, "a", "bb")
     lines = command(tmp_path, "results").stdout.splitlines()
     assert lines[0].split() == [
         "variant", "parameters", "images", "train", "validation", "test", "95", "%", "interval",
     ]  # fmt: skip
     assert lines[2].split()[:3] == ["bb", "7,960", "3,500"]
     assert len({len(line) for line in lines}) == 1
+
+
+@pytest.fixture(name="together")
+def _together(folder, tmp_path):
+    """A folder with the splits, a summary, and a model that it names, made of the same splits."""
+    write_summary(tmp_path, "bad", "good")
+    (tmp_path / "data").symlink_to(folder / "data")
+    model = load_model(folder / "model.npz")
+    known = {"dataset": "mnist-5k", "source": "a test"}
+    save_model(tmp_path / "models/good.npz", replace(model, training=known))
+    return tmp_path
+
+
+def untrained(folder, training):
+    """Add a model whose outputs are all the same."""
+    good = load_model(folder / "models/good.npz")
+    zeros = {name: np.zeros_like(each) for name, each in good.network.parameters.items()}
+    network = Network(good.network.architecture, zeros)
+    model = replace(good, variant="bad", network=network, training=training)
+    save_model(folder / "models/bad.npz", model)
+
+
+def test_results_together_are_those_of_all_variants_and_of_the_best(together):
+    untrained(together, {"dataset": "mnist-5k", "source": "a test"})
+    result = command(together, "results", "--together")
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[:4] == [*command(together, "results").stdout.splitlines(), ""]
+    assert lines[4].split()[:4] == ["probabilities", "averaged", "validation", "test"]
+    everything, best = (line.split() for line in lines[5:])
+    assert everything[:2] == ["all", "2"]
+    assert best[:3] == ["best", "1:", "good"]  # with bad it reaches the same
+    assert everything[2:] == best[3:]
+    assert float(best[4].rstrip("%")) > 80
+
+
+def test_results_together_need_the_models_and_the_images_that_they_were_trained_on(together):
+    def refusal():
+        result = command(together, "results", "--together")
+        assert (result.returncode, result.stdout) == (1, "")
+        return result.stderr
+
+    assert refusal() == (
+        "Error: models/bad.npz does not exist; train it with `dvc repro` or fetch it with "
+        "`dvc pull`\n"
+    )
+    untrained(together, {"dataset": "mnist", "source": "a test"})
+    assert refusal() == (
+        "Error: model bad was trained on other images than those of mnist-5k in data/splits; "
+        "bring both up to date with: dvc repro\n"
+    )
+    (together / "data").unlink()
+    assert refusal() == (
+        "Error: data/splits/validation.parquet does not exist; make it with: dvc repro split\n"
+    )
+    write_summary(together, "good")
+    assert refusal() == "Error: --together needs 2 or more variants, got 1\n"

@@ -19,9 +19,9 @@ Pair = tuple[NDArray[np.float32], NDArray[np.uint8]]
 TABLE = Normalization("scale", 0.0, 1.0).table()
 
 
-def held(engine: Engine, pair: Pair) -> Any:
-    """Let an engine hold images of pixels from 0 to 1."""
-    return engine.hold([pair], len(pair[1]), TABLE)
+def held(engine: Engine, pair: Pair, table: NDArray[np.float32] = TABLE) -> Any:
+    """Let an engine hold images. table: the inputs of all pixel values, by default from 0 to 1."""
+    return engine.hold([pair], len(pair[1]), table)
 
 
 def trained(
@@ -32,9 +32,10 @@ def trained(
     seed: int = 0,
     device: Device = CPU,
     threads: int | None = None,
+    table: NDArray[np.float32] = TABLE,
 ) -> tuple[Network, list[EpochReport]]:
     """Train a network of ten classes; return it and the reports of its epochs."""
     network, rng = make_network(settings, 10, seed)
     engine = device.engine(network, settings, threads)
-    images = HeldImages(held(engine, training))
-    return network, list(Training(engine, settings, images, held(engine, validation), rng).epochs())
+    images, unseen = (held(engine, pair, table) for pair in (training, validation))
+    return network, list(Training(engine, settings, HeldImages(images), unseen, rng).epochs())

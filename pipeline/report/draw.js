@@ -539,16 +539,13 @@ function showSummary(predictions) {
 function summary(predictions) {
   const votes = new Map();
   for (const best of predictions) votes.set(best, (votes.get(best) ?? 0) + 1);
-  const [[winner, most], ...others] = [...votes].sort((a, b) => b[1] - a[1]);
-  if (predictions.length === 1) return `The network predicts ${classNames[winner]}`;
-  if (!others.length) return `All ${most} networks predict ${classNames[winner]}`;
-  const rest = others.map(([best, count]) => `${count} ${predict(count)} ${classNames[best]}`);
-  const first = `${most} of ${predictions.length} networks ${predict(most)} ${classNames[winner]}`;
-  return [first, ...rest].join(", ");
-}
-
-function predict(count) {
-  return count === 1 ? "predicts" : "predict";
+  const answer = classNames[predictions[0]]; // of the best network
+  if (predictions.length === 1) return `The network predicts ${answer}`;
+  if (votes.size === 1) return `All ${predictions.length} networks predict ${answer}`;
+  const counts = [...votes]
+    .sort((a, b) => b[1] - a[1])
+    .map(([best, count]) => `${count} for ${classNames[best]}`);
+  return `${networks[0].variant} predicts ${answer}; votes: ${counts.join(", ")}`;
 }
 
 // Announce only a text that lasts: a screen reader would read every change aloud.

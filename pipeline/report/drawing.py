@@ -20,6 +20,7 @@ _FOLDER = Path(__file__).parent
 def draw_page(models: Sequence[Model]) -> str:
     """Return the HTML of the page. All models must have the same classes.
 
+    models: the best first. Its answer leads, and its layers are shown until another is chosen.
     Weights are stored as float32, so that the page predicts what the models predict. The same
     models give the same page.
     """

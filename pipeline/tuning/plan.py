@@ -1,4 +1,4 @@
-"""The trials to run: those of a sweep, and the seeds of repeats.
+"""The trials to run: those of a sweep, the seeds of repeats, or the folds of cross-validation.
 
 Trial n is chosen, and may be pruned, from the results of the trials 0 to n - parallel. It waits for
 those; of later trials it knows only the settings. So the trials and their results are the same for
@@ -8,13 +8,15 @@ any number of workers, and up to `parallel` trials can run at a time.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
+from pipeline.base.errors import SettingsError
 from pipeline.base.params import Settings, SpaceSettings, VariantSettings, examples
 from pipeline.nn.devices import find_device
+from pipeline.tuning.folds import Fold
 from pipeline.tuning.space import check_space, distributions, grid, settings_of
 from pipeline.tuning.study import begun, suggest
 from pipeline.tuning.trial import Job, Pruning
@@ -178,4 +180,73 @@ class RepeatPlan:
         }
 
 
-Plan = SweepPlan | RepeatPlan
+@dataclass(frozen=True)
+class FoldPlan:
+    """The same training run on all folds but one, for each fold. All have the same seed.
+
+    images: number of training and validation images together.
+    """
+
+    variant: str
+    settings: VariantSettings
+    seed: int
+    total: int
+    images: int
+    device: DeviceKind
+    shuffle_buffer: ClassVar[Literal["all"]] = "all"
+
+    @classmethod
+    def of(cls, settings: Settings, variant: str, total: int, images: int) -> Self:
+        """Return the plan from params.yaml. Raises SettingsError if it has no such folds."""
+        chosen = settings.variant(variant)
+        if settings.shuffle_buffer != "all":
+            raise SettingsError(
+                "shuffle_buffer must be all with --folds, because folds are not read from a file, "
+                f"got {settings.shuffle_buffer}"
+            )
+        if total > images:
+            raise SettingsError(
+                f"--folds must be at most {images}, the number of training and validation images, "
+                f"got {total}"
+            )
+        return cls(variant, chosen, settings.seed, total, images, device_kind(settings))
+
+    @property
+    def parallel(self) -> int:
+        """All folds, because none depends on another."""
+        return self.total
+
+    @property
+    def tried(self) -> dict[str, BaseDistribution]:
+        """The search space: only the fold differs."""
+        return {"fold": IntDistribution(1, self.total)}
+
+    def choose(self, before: Sequence[FrozenTrial]) -> dict[str, Any]:
+        """Return the next fold."""
+        return {"fold": 1 + len(before)}
+
+    def job(
+        self,
+        params: dict[str, Any],
+        before: Sequence[FrozenTrial],  # noqa: ARG002  # folds are independent
+    ) -> Job:
+        """Return the job that is validated on the chosen fold."""
+        fold = Fold(params["fold"], self.total, self.seed)
+        return Job(self.settings, self.seed, self.device, fold=fold)
+
+    def label(self, trial: FrozenTrial) -> str:
+        """Return the number of a fold as its name."""
+        return f"fold {trial.params['fold']}"
+
+    def description(self) -> dict[str, Any]:
+        """Return the settings, with the number of folds: another number has other folds."""
+        return {
+            "variant": self.variant,
+            "settings": self.settings.model_dump(),
+            "seed": self.seed,
+            "folds": self.total,
+            "device": self.device,
+        }
+
+
+Plan = SweepPlan | RepeatPlan | FoldPlan

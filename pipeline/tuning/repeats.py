@@ -1,7 +1,7 @@
-"""How much results of one variant vary with the seed: mean, standard deviation and interval.
+"""How much results of one variant vary, with the seed or with the images.
 
 A seed determines the initial weights and the order of the batches. The training and validation
-images stay the same.
+images stay the same. In cross-validation the seed stays the same, and the images vary.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,9 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import t
 
 from pipeline.base.errors import TrainingError
+from pipeline.metrics import wilson_interval
+from pipeline.tuning.folds import fold_sizes
+from pipeline.tuning.plan import FoldPlan
 from pipeline.tuning.store import outcome_of
 
 CONFIDENCE = 0.95
@@ -39,4 +42,37 @@ def repeat_statistics(trials: Sequence[FrozenTrial]) -> dict[str, Any]:
         "repeats": len(ended),
         "failed": len(failed),
         "validation_accuracy": {str(trial.params["seed"]): trial.value for trial in ended},
+    }
+
+
+def fold_statistics(plan: FoldPlan, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
+    """Return the mean accuracy over folds, its standard deviation, and the pooled accuracy.
+
+    The mean has no interval: any two networks share most of their training images, so the folds are
+    not independent, and nothing estimates the variance of their mean without bias (Bengio and
+    Grandvalet 2004, https://www.jmlr.org/papers/v5/grandvalet04a.html). The pooled accuracy is over
+    all images, each classified by the network that was not trained on it. Its 95 % Wilson interval
+    counts images as independent: it says how much the choice of images matters for these networks,
+    and not how much networks differ. Raises TrainingError if a fold failed.
+    """
+    failed = [trial for trial in trials if trial.state == TrialState.FAIL]
+    if failed:
+        reason = outcome_of(failed[0]).reason
+        raise TrainingError(
+            f"{len(failed)} of {plan.total} folds failed; the first, "
+            f"{plan.label(failed[0])}: {reason}"
+        )
+    values = np.array([trial.value for trial in trials])
+    sizes = fold_sizes(plan.images, plan.total)
+    right = sum(round(value * size) for value, size in zip(values, sizes, strict=True))
+    low, high = wilson_interval(right, plan.images)
+    return {
+        "mean": float(values.mean()),
+        "standard_deviation": float(values.std(ddof=1)),
+        "folds": plan.total,
+        "pooled": right / plan.images,
+        "pooled_low": low,
+        "pooled_high": high,
+        "images": plan.images,
+        "validation_accuracy": {str(trial.params["fold"]): trial.value for trial in trials},
     }

@@ -15,6 +15,7 @@ from pipeline.datasets.parquet import StoredExamples
 from pipeline.nn.devices import find_device
 from pipeline.nn.streaming import hold, training_set
 from pipeline.nn.training import Training, make_network
+from pipeline.tuning.folds import Fold
 from pipeline.tuning.study import Watch
 
 
@@ -32,7 +33,7 @@ class Job:
     """A training run to be done.
 
     shuffle_buffer: number of images in memory; `all`, or the others stay on disk. pruning: None to
-    train for all epochs.
+    train for all epochs. fold: validate on this fold of all images, and train on the others.
     """
 
     settings: VariantSettings
@@ -40,6 +41,7 @@ class Job:
     device: Literal["cpu", "gpu"]
     shuffle_buffer: int | Literal["all"] = "all"
     pruning: Pruning | None = None
+    fold: Fold | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,10 @@ def run_trial(job: Job, training: Examples | StoredExamples, validation: Example
     watch = None
     if job.pruning is not None:
         watch = Watch(job.pruning.pruner, job.pruning.epochs, job.pruning.trials)
-    part = training.first(job.settings.train_limit)
+    others, held_out = (
+        job.fold.of(training, validation) if job.fold is not None else (training, validation)
+    )
+    part = others.first(job.settings.train_limit)
     settings = job.settings.on(len(part))
     classes = len(training.description.class_names)
     accuracies: list[float] = []
@@ -82,7 +87,7 @@ def run_trial(job: Job, training: Examples | StoredExamples, validation: Example
         network, rng = make_network(settings, classes, job.seed)
         engine = device.engine(network, settings, threads=1)
         images = training_set(engine, part, job.shuffle_buffer)
-        run = Training(engine, settings, images, hold(engine, validation), rng)
+        run = Training(engine, settings, images, hold(engine, held_out), rng)
         for report in run.epochs():
             accuracies.append(report.validation.accuracy)
             if watch is not None and watch.falls_behind(report.epoch, accuracies[-1]):

@@ -13,6 +13,7 @@ from playwright.sync_api import expect
 from pipeline.base.params import VariantSettings
 from pipeline.datasets.picture import center_digit, read_picture
 from pipeline.nn.model_file import Model
+from pipeline.nn.network import Network
 from pipeline.nn.prediction import predict_probabilities
 from pipeline.report.drawing import draw_page
 from tests.training import trained
@@ -74,7 +75,7 @@ def models(digits):
 def model_of(variant, method, settings, digits):
     normalization = fit_normalization(digits.images, method)
     images = normalization.apply(digits.images), digits.labels
-    network, _ = trained(settings, images, images)
+    network, _ = trained(settings, images, images, table=normalization.table())
     return Model(variant, network, normalization, DIGITS, {})
 
 
@@ -219,6 +220,13 @@ def test_digits_drawn_by_hand_are_centred_and_predicted_as_in_python(drawing, mo
     assert correct >= 8
 
 
+def test_the_first_network_is_chosen_when_the_page_opens(drawing, models):
+    first = models[0].variant
+    assert drawing.locator(".network").first.locator("label").inner_text() == first
+    assert drawing.locator("input[name=variant]:checked").input_value() == first
+    assert drawing.locator("#inside-name").inner_text() == first
+
+
 def test_bars_show_every_probability_and_the_summary_counts_votes(drawing, models):
     draw(drawing, HANDWRITING[7])
     for model in models:
@@ -234,7 +242,35 @@ def test_bars_show_every_probability_and_the_summary_counts_votes(drawing, model
         assert summary == f"All 3 networks predict {votes[0]}"
     else:
         most = max(map(votes.count, votes))
-        assert re.match(rf"{most} of 3 networks predicts? ", summary)
+        assert re.match(rf"good predicts {votes[0]}; votes: {most} for ", summary)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "expected"),
+    [
+        ([7, 7, 7], "All 3 networks predict 7"),
+        ([1, 7, 7], "good predicts 1; votes: 2 for 7, 1 for 1"),
+        ([3, 7, 1], "good predicts 3; votes: 1 for 3, 1 for 7, 1 for 1"),
+    ],
+)
+def test_the_summary_begins_with_the_answer_of_the_first_network(
+    page, models, tmp_path, predicted, expected
+):
+    path = tmp_path / "draw.html"
+    path.write_text(
+        draw_page([certain_of(*each) for each in zip(models, predicted, strict=True)]), "utf-8"
+    )
+    page.goto(path.as_uri())
+    draw(page, HANDWRITING[7])
+    assert page.locator("#summary").inner_text() == expected
+
+
+def certain_of(model, digit):
+    """Return a model that always predicts a digit."""
+    parameters = {name: np.zeros_like(each) for name, each in model.network.parameters.items()}
+    *_, bias = parameters.values()
+    bias[digit] = 9
+    return replace(model, network=Network(model.network.architecture, parameters))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -522,6 +522,21 @@ def test_the_stage_writes_the_same_pages_of_the_variants_in_params_in_every_run(
     assert (results / "report/index.html").read_text() == page
 
 
+@pytest.mark.parametrize("best", VARIANTS)
+def test_the_page_to_draw_on_begins_with_the_network_that_is_best_on_validation_images(
+    results, best
+):
+    summary = json.loads((results / "metrics/summary.json").read_text())
+    summary[best]["validation_accuracy"] = 0.99
+    summary["gone"]["validation_accuracy"] = 1.0
+    write_json(results / "metrics/summary.json", summary)
+    assert CliRunner().invoke(main).exit_code == 0
+    drawn = (results / "report/draw.html").read_text()
+    shown = re.findall(r'name="variant" value="(\w+)"( checked)?', drawn)
+    others = [(name, "") for name in sorted(VARIANTS) if name != best]
+    assert shown == [(best, " checked"), *others]
+
+
 @pytest.mark.parametrize(
     "missing",
     ["metrics/summary.json", "plots/history.csv", "plots/predictions/wide.csv",

@@ -5,8 +5,9 @@ import pytest
 from optuna.trial import create_trial
 
 from pipeline.base.errors import TrainingError
-from pipeline.tuning.plan import RepeatPlan
-from pipeline.tuning.repeats import repeat_statistics
+from pipeline.metrics import wilson_interval
+from pipeline.tuning.plan import FoldPlan, RepeatPlan
+from pipeline.tuning.repeats import fold_statistics, repeat_statistics
 from pipeline.tuning.results import (
     best_trial,
     importances,
@@ -123,3 +124,31 @@ def test_repeats_give_the_mean_the_deviation_and_students_interval_by_hand():
 def test_a_single_completed_repeat_is_not_enough():
     with pytest.raises(TrainingError, match="1 of 2 repeats failed; the first: the training cost"):
         repeat_statistics(repeated([0.9, None]))
+
+
+def folded(accuracies, images):
+    plan = FoldPlan("small", SMALL, 3, len(accuracies), images, "cpu")
+    return plan, [
+        trial(number, accuracy, "complete" if accuracy is not None else "failed", tried=plan.tried,
+              fold=1 + number)
+        for number, accuracy in enumerate(accuracies)
+    ]  # fmt: skip
+
+
+def test_folds_give_the_mean_the_deviation_and_the_share_of_all_images_by_hand():
+    found = fold_statistics(*folded([3 / 4, 2 / 3, 1 / 3], images=10))
+    assert found == {
+        "mean": pytest.approx(7 / 12),
+        "standard_deviation": pytest.approx(0.2204793, rel=1e-5),
+        "folds": 3,
+        "pooled": 0.6,  # 3 of 4, 2 of 3 and 1 of 3
+        "pooled_low": wilson_interval(6, 10)[0],
+        "pooled_high": wilson_interval(6, 10)[1],
+        "images": 10,
+        "validation_accuracy": {"1": 3 / 4, "2": 2 / 3, "3": 1 / 3},
+    }
+
+
+def test_a_fold_that_fails_leaves_no_result_for_all_images():
+    with pytest.raises(TrainingError, match="1 of 3 folds failed; the first, fold 2: the training"):
+        fold_statistics(*folded([0.9, None, 0.8], images=30))

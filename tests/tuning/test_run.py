@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from optuna.trial import TrialState
 
@@ -9,8 +10,9 @@ from pipeline.datasets.parquet import open_examples, read_examples
 from pipeline.nn.devices import CPU
 from pipeline.nn.streaming import hold, training_set
 from pipeline.nn.training import Training, make_network
-from pipeline.tuning import run, worker
-from pipeline.tuning.plan import RepeatPlan
+from pipeline.tuning import folds, run, worker
+from pipeline.tuning.folds import Fold, fold_sizes
+from pipeline.tuning.plan import FoldPlan, RepeatPlan
 from pipeline.tuning.store import outcome_of
 from tests.tuning.conftest import SMALL, plan_of
 
@@ -157,3 +159,92 @@ def test_repeats_differ_only_in_their_seed(sweep):
     assert any(line.startswith("seed 8: validation accuracy") for line in lines)
     swept, _ = sweep(plan_of({"lr": [0.1]}, seed=7, sampler="grid"), folder="swept")
     assert swept[0].value == trials[2].value
+
+
+PARTS = ("train", "validation")
+FOLDS = FoldPlan("small", SMALL, seed=5, total=4, images=600, device="cpu")
+
+
+def test_folds_hold_every_image_once_in_equal_parts_and_train_on_all_others(splits):
+    training, validation = (
+        read_examples(splits / f"{of}.parquet") for of in ("train", "validation")
+    )
+    everything = np.concatenate([training.inputs, validation.inputs])
+    labels = np.concatenate([training.labels, validation.labels])
+    seen = []
+    for number in range(1, 8):
+        others, own = Fold(number, 7, seed=5).of(training, validation)
+        assert len(own) == fold_sizes(600, 7)[number - 1]
+        assert len(own) in {85, 86}
+        assert sorted([*others.rows, *own.rows]) == list(range(600))
+        seen += own.rows.tolist()
+        for part in (others, own, others.first(300)):
+            np.testing.assert_array_equal(part.labels, labels[part.rows])
+            blocks = list(part.blocks())
+            inputs = np.concatenate([block.inputs for block in blocks])
+            np.testing.assert_array_equal(inputs, everything[part.rows])
+            given = np.concatenate([block.labels for block in blocks])
+            np.testing.assert_array_equal(given, labels[part.rows])
+    assert seen != sorted(seen)
+    assert sorted(seen) == list(range(600))
+
+
+def test_folds_are_gathered_in_blocks_and_read_from_a_file_to_the_same_images(splits, monkeypatch):
+    training, validation = (
+        open_examples(splits / f"{of}.parquet") for of in ("train", "validation")
+    )
+    monkeypatch.setattr(folds, "BLOCK", 70)
+    from_file, _ = Fold(1, 3, seed=0).of(training, validation.read())
+    in_memory, _ = Fold(1, 3, seed=0).of(training.read(), validation.read())
+    sizes = []
+    for one, other in zip(from_file.blocks(), in_memory.blocks(), strict=True):
+        np.testing.assert_array_equal(one.inputs, other.inputs)
+        sizes.append(len(one))
+    assert sizes == [70] * 5 + [50]
+
+
+def test_a_fold_is_trained_as_the_pipeline_trains_on_those_images(sweep, splits):
+    limited = SMALL.model_copy(update={"train_limit": 300, "epochs": 2, "epochs_for": 1200})
+    trials, _ = sweep(replace(FOLDS, settings=limited))
+    training, validation = (
+        read_examples(splits / f"{of}.parquet") for of in ("train", "validation")
+    )
+    others, own = Fold(2, 4, seed=5).of(training, validation)
+    chosen = limited.on(300)
+    assert chosen.epochs == 4
+    network, rng = make_network(chosen, 10, 5)
+    engine = CPU.engine(network, chosen, threads=2)
+    images = training_set(engine, others.first(300))
+    run = Training(engine, chosen, images, hold(engine, own), rng)
+    scores = [report.validation.accuracy for report in run.epochs()]
+    assert outcome_of(trials[1]).accuracies == scores
+
+
+def test_any_number_of_workers_gives_the_same_folds_and_a_stopped_run_continues(sweep, monkeypatch):
+    alone, lines = sweep(FOLDS, workers=1, folder="alone")
+    assert [trial.params for trial in alone] == [{"fold": number} for number in (1, 2, 3, 4)]
+    assert any(line.startswith("fold 4: validation accuracy") for line in lines)
+    assert len({trial.value for trial in alone}) > 1
+    keep = run.TrialStore.finish
+    calls = []
+
+    def finish_or_stop(store, number, outcome):
+        calls.append(number)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return keep(store, number, outcome)
+
+    monkeypatch.setattr(run.TrialStore, "finish", finish_or_stop)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(FOLDS, workers=3)
+    together, lines = sweep(FOLDS, workers=3)
+    assert lines[0] == "1 of 4 trials already finished"
+    assert facts(together) == facts(alone)
+
+
+def test_another_number_of_folds_another_seed_and_repeats_have_other_trials(sweep):
+    sweep(FOLDS)
+    for plan in (replace(FOLDS, total=2), replace(FOLDS, seed=6)):
+        assert "already finished" not in sweep(plan)[1][0]
+    repeats = RepeatPlan("small", SMALL, seed=5, total=2, device="cpu")
+    assert "already finished" not in sweep(repeats)[1][0]
