@@ -8,7 +8,7 @@ export LOGNAME ?= $(shell id -un 2>/dev/null || id -u)
 export HOME ?= $(shell $(PYTHON) -c 'from pathlib import Path; print(Path.home())' 2>/dev/null \
 	|| echo $(CURDIR)/.dvc/tmp)
 
-.PHONY: all help report setup mend reset test slow extras bench fuzz lint format lock
+.PHONY: all help report setup mend reset test slow extras bench records fuzz lint format lock
 
 all: setup mend  ## set up, run the pipeline, show the results
 	dvc repro
@@ -89,6 +89,9 @@ extras: .venv/extras  ## install trackers and S3 remotes
 # Takes half an hour and wants the machine for itself. PyTorch stays out of the pipeline's environment.
 bench: .venv-bench/installed  ## measure training beside PyTorch, scikit-learn and NumPy
 	.venv-bench/bin/python -m benchmarks.training
+
+records: .venv-bench/installed  ## measure the time to target accuracies: docs/records.md
+	.venv-bench/bin/python -m benchmarks.records
 
 .venv-bench/installed: .venv/installed requirements-test.lock benchmarks/requirements.txt
 	rm -rf .venv-bench

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.children import run_module
 from benchmarks.contest import FEW_ROUNDS, Report, hold_contest, summary
-from benchmarks.data import make_job, make_splits, read_splits
+from benchmarks.data import FULL, SAMPLE, make_job, make_splits, read_splits
 from benchmarks.doubling import measure_doubling
 from benchmarks.whole import measure_whole
 from pipeline.base.machine import available_cores
@@ -34,7 +34,7 @@ def measure_everything(
     few_rounds = min(rounds, FEW_ROUNDS)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        chosen = make_splits(settings, data, folder)
+        chosen = make_splits(settings, SAMPLE if data is None else FULL, data, folder)
         training, validation = read_splits(folder)
         peaks: list[Peak] = []
         epochs, whole = {}, {}

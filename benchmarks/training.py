@@ -8,13 +8,14 @@ or a run of some variants or contestants only, writes to the folder --output, or
 """
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from benchmarks.chart import draw_chart
 from benchmarks.contestants import CONTESTANTS
-from benchmarks.data import check_measurable, is_plain
+from benchmarks.data import FULL, FULL_DATA, check_measurable, is_plain
 from benchmarks.machine import BUSY, ROOT, describe_machine
 from benchmarks.measure import measure_everything
 from benchmarks.table import check_place, put_in_place, render
@@ -24,7 +25,6 @@ from pipeline.base.files import write_json
 from pipeline.base.params_file import read_params
 
 HERE, PAGE = Path(__file__).parent, ROOT / "docs" / "speed.md"
-FULL_MNIST = ROOT.parent / "shared" / "data" / "mnist"
 
 
 def names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -68,14 +68,14 @@ def main(
         name for name, variant in settings.variants.items() if is_plain(variant)
     )
     for variant in variants:
-        check_measurable(variant, settings.variant(variant))
+        check_measurable(f"variants.{variant}", settings.variant(variant))
     contestants = choose_contestants(contestants, without)
     if complete and output is None:
         check_place(PAGE)
     if quick:
         rounds, seconds = 1, 0.02
-    elif data is None and FULL_MNIST.is_dir():
-        data = FULL_MNIST
+    elif data is None and (FULL_DATA / FULL).is_dir():
+        data = FULL_DATA / FULL
     machine = describe_machine()
     if machine["load_before"] > BUSY and not quick:
         warn(f"this machine is busy (load {machine['load_before']}): the times are not reliable")
@@ -112,12 +112,18 @@ def choose_contestants(wanted: tuple[str, ...], without: tuple[str, ...]) -> tup
         for name in CONTESTANTS
         if name == "ours" or (name in (wanted or CONTESTANTS) and name not in left_out)
     )
-    if any(name.startswith("pytorch") for name in chosen) and not importlib.util.find_spec("torch"):
+    check_installed(chosen, "--without pytorch")
+    return chosen
+
+
+def check_installed(contestants: Sequence[str], option: str) -> None:
+    """Raise SettingsError if PyTorch is needed and not installed. option: how to do without."""
+    wanted = any(name.startswith("pytorch") for name in contestants)
+    if wanted and not importlib.util.find_spec("torch"):
         raise SettingsError(
             "PyTorch is not installed: run `make bench` or `pip install -e '.[bench]'`, "
-            "or leave it out with --without pytorch"
+            f"or leave it out with {option}"
         )
-    return chosen
 
 
 if __name__ == "__main__":
