@@ -64,7 +64,9 @@ RECIPES = {
     "fashion-90.0": Recipe(
         "fashion-mnist", 90.0, "large", {"hidden": [512, 512], "lr": 0.0015, "epochs": 20} | MILD
     ),
-    "fashion-90.5": Recipe("fashion-mnist", 90.5, "large", {"lr": 0.0015, "epochs": 20} | MILD),
+    "fashion-90.5": Recipe(
+        "fashion-mnist", 90.5, "large", {"lr": 0.0015, "batch_size": 512, "epochs": 25} | MILD
+    ),
     "mnist-plain": Recipe("mnist", None, "large", PLAIN | {"epochs": 20}, ("scikit-learn",)),
     "fashion-plain": Recipe(
         "fashion-mnist", None, "large", PLAIN | {"epochs": 20}, ("scikit-learn",)

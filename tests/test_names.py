@@ -118,7 +118,7 @@ def test_a_stage_takes_its_variant_from_the_command_line_or_from_dvc(
     monkeypatch.chdir(project)
     result = CliRunner().invoke(stage, arguments, env=environment)
     assert result.exit_code == 1
-    assert result.output.startswith("Error: variant must be one of full_batch, ")
+    assert result.output.startswith("Error: variant must be one of distorted, full_batch, ")
     assert result.output.endswith(f"two_hidden, got {variant}\n")
 
 

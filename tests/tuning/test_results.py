@@ -63,7 +63,7 @@ def test_the_summary_names_the_best_trials_settings_and_counts_all():
 def test_the_winning_command_sets_everything_that_was_tried():
     assert winning_command(PLAN, TRIALS) == (
         "dvc exp run -S variants.small.lr=0.125 -S 'variants.small.hidden=[16,8]' "
-        "-S variants.small.clip_norm=null"
+        "-S +variants.small.clip_norm=null"
     )
 
 
