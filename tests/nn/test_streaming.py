@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.base.errors import DataError, SettingsError
-from pipeline.base.params import VariantSettings
+from pipeline.base.params import Augment, VariantSettings
 from pipeline.datasets import pixel_file
 from pipeline.datasets.examples import Description, Examples
 from pipeline.datasets.normalization import Normalization
@@ -222,8 +222,9 @@ def real(tmp_path, digits, monkeypatch):
     return open_examples(path)
 
 
-def trained(examples, buffer, threads=2):
-    settings = VariantSettings(hidden=[32], lr=0.1, batch_size=32, epochs=3)
+def trained(examples, buffer, threads=2, **changes):
+    values = {"hidden": [32], "lr": 0.1, "batch_size": 32, "epochs": 3}
+    settings = VariantSettings(**(values | changes))
     network, rng = make_network(settings, 10, 0)
     engine = CPU.engine(network, settings, threads)
     validation = hold(engine, examples.first(500))
@@ -245,3 +246,18 @@ def test_training_from_the_file_gives_the_same_bytes_on_any_number_of_threads(re
     assert reports == same
     for name, parameter in alone.items():
         np.testing.assert_array_equal(parameter, again[name])
+
+
+def test_images_from_the_file_are_distorted_as_those_in_memory(real):
+    # With a rate of almost 0 the network stays the same: the cost of an epoch is the sum of what its
+    # images cost, each distorted by its number in the file, in whatever order.
+    some = real.first(1000)
+    changes = {"augment": Augment(rotate=20.0, shift=2.0, elastic=1.0), "dropout": 0.3}
+    settings = {"lr": 1e-30, **changes}
+    costs = [
+        [report.train.cost for report in trained(some, buffer, **settings)[1]]
+        for buffer in ("all", 100, 1000)
+    ]
+    assert costs[0] == pytest.approx(costs[1], rel=1e-6)
+    assert costs[0] == pytest.approx(costs[2], rel=1e-6)
+    assert len(set(costs[0])) == 3

@@ -5,10 +5,12 @@ import math
 import numpy as np
 from numba import njit
 
+from pipeline.datasets.images import PIXELS, WIDTH
 from pipeline.nn.compiled.kernels import apply
 from pipeline.nn.compiled.records import (
     CHAIN_STRIDE,
     CHUNK,
+    GROUP,
     LANES,
     ROOM_BYTES,
     ROUND,
@@ -253,15 +255,16 @@ def pack(inputs_at, count, levels_at, table_at, keys_at, found_at, entries_at):
     """
     keys, found = integers(keys_at), integers(found_at)
     for m in range(count):
-        bits = words_at(inputs_at + 4 * 784 * m)
-        levels, groups = bytes_at(levels_at + 784 * m), 0
+        bits = words_at(inputs_at + 4 * PIXELS * m)
+        levels, groups = bytes_at(levels_at + PIXELS * m), 0
         some = False
-        for k in range(784):
-            patch, row, column = k // 4, k // 2 % 2, k % 2  # as in records.ORDER
-            key = np.int64(bits[(2 * (patch // 14) + row) * 28 + 2 * (patch % 14) + column])
+        for k in range(PIXELS):
+            patch, row, column = k // GROUP, k // 2 % 2, k % 2  # as in records.ORDER
+            y, x = 2 * (patch // (WIDTH // 2)) + row, 2 * (patch % (WIDTH // 2)) + column
+            key = np.int64(bits[y * WIDTH + x])
             key = np.int64(0) if key == 0x80000000 else key  # -0 is 0
             some = some or key != 0
-            if k % 4 == 3:
+            if k % GROUP == GROUP - 1:
                 groups += some
                 some = False
             place = (key ^ (key >> 11)) * 2654435761 >> 16 & 1023

@@ -11,7 +11,7 @@ import numpy as np
 from numba import cfunc, njit, types
 
 from pipeline.datasets.augment import DISTORTION, MARGIN
-from pipeline.datasets.images import PIXELS
+from pipeline.datasets.images import PIXELS, WIDTH
 from pipeline.nn.compiled.kernels import (
     ROWS,
     activate,
@@ -67,7 +67,7 @@ run_of, layer_of, slot_of, piece_of, distortion_of = map(
 LAYER_BYTES, SLOT_BYTES, PIECE_BYTES = LAYER.itemsize, SLOT.itemsize, PIECE.itemsize
 f32 = np.float32
 _NONE, _SOFTMAX, _CROSS_ENTROPY, _SGD = 4, 5, 1, 1  # numbers in `records`
-_EXP, _LOG, _SIGMOID = 1, 2, 4  # numbers in `kernels.FUNCTIONS`
+_EXP, _SIGMOID = 1, 4  # numbers in `kernels.FUNCTIONS`
 _call11 = call(11)
 
 
@@ -524,7 +524,8 @@ def distorted(run, number, image, levels):
         bytes_of[index] = np.uint8(0)
     for group in range(GROUPS):
         word = source[group]
-        at = (2 * (group // 14) + MARGIN) * SIDE + 2 * (group % 14) + MARGIN
+        row, column = 2 * (group // (WIDTH // 2)), 2 * (group % (WIDTH // 2))
+        at = (row + MARGIN) * SIDE + column + MARGIN
         bytes_of[at], bytes_of[at + 1] = np.uint8(word), np.uint8(word >> 8)
         bytes_of[at + SIDE], bytes_of[at + SIDE + 1] = np.uint8(word >> 16), np.uint8(word >> 24)
     drawn = distortion_of(run.distortions_at + DISTORTION_BYTES * number)
