@@ -249,8 +249,8 @@ def test_training_from_the_file_gives_the_same_bytes_on_any_number_of_threads(re
 
 
 def test_images_from_the_file_are_distorted_as_those_in_memory(real):
-    # With a rate of almost 0 the network stays the same: the cost of an epoch is the sum of what its
-    # images cost, each distorted by its number in the file, in whatever order.
+    # With a rate of almost 0 the network stays the same, so the cost of an epoch is the sum of what
+    # its images cost in whatever order, each distorted by its number in the file.
     some = real.first(1000)
     changes = {"augment": Augment(rotate=20.0, shift=2.0, elastic=1.0), "dropout": 0.3}
     settings = {"lr": 1e-30, **changes}
