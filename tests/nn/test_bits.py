@@ -46,7 +46,8 @@ def has(features):
     except OSError:
         return False
     names = {name.strip("+").replace(".", "_") for name in features.split(",")}
-    return names - {"sse3", "cx16", "lzcnt", "sse"} <= own
+    linux = {"sse3": "pni", "lzcnt": "abm", "bmi": "bmi1"}
+    return {linux.get(name, name) for name in names} <= own
 
 
 @pytest.mark.slow
