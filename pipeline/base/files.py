@@ -176,11 +176,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def code_digest(package: Path, folders: Iterable[str]) -> str:
-    """Return the SHA-256 of the Python files in some folders of a package, names included."""
+def code_digest(package: Path, parts: Iterable[str]) -> str:
+    """Return the SHA-256 of some Python files and folders of a package, names included."""
     digest = hashlib.sha256()
-    for folder in folders:
-        for file in sorted((package / folder).rglob("*.py")):
+    for part in parts:
+        path = package / part
+        for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
             digest.update(file.relative_to(package).as_posix().encode() + file.read_bytes())
     return digest.hexdigest()
 

@@ -30,7 +30,7 @@ FOLDER = Path(".checkpoints")
 EVERY = 5.0
 """Minimum number of seconds between two checkpoints: a killed run loses little more than this."""
 
-CODE = ("datasets", "nn")
+CODE = ("base", "datasets", "nn")
 """Folders of `pipeline` that training runs."""
 
 _REPORTS = "training.json"

@@ -301,7 +301,8 @@ def test_the_digest_changes_with_everything_that_determines_a_run(tmp_path, monk
     assert run_digest(*same) == digests[0]
 
 
-def test_the_digest_changes_with_the_code(tmp_path, monkeypatch):
+@pytest.mark.parametrize("changed", ["nn/losses.py", "datasets/augment.py", "base/trigonometry.py"])
+def test_the_digest_changes_with_the_code(changed, tmp_path, monkeypatch):
     from pipeline.nn import checkpoint as module
 
     before = run_digest(settings_of(), {}, "cpu", ())
@@ -309,7 +310,7 @@ def test_the_digest_changes_with_the_code(tmp_path, monkeypatch):
     shutil.copytree(ROOT / "pipeline", copy)
     monkeypatch.setattr(module, "__file__", str(copy / "nn" / "checkpoint.py"))
     assert run_digest(settings_of(), {}, "cpu", ()) == before
-    with open(copy / "nn" / "losses.py", "a") as file:
+    with open(copy / changed, "a") as file:
         file.write("# another rule\n")
     assert run_digest(settings_of(), {}, "cpu", ()) != before
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 
 from pipeline.nn.compiled import code
 from tests.conftest import ROOT
+from tests.test_structure import own_files
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,30 @@ def test_each_cpu_and_each_version_of_the_sources_has_its_own_code(
     monkeypatch.setattr(code, "version", lambda name: "0.0")
     assert compile_here() == "made"
     assert len(files(tmp_path)) == 3
+
+
+def test_the_sources_of_the_code_include_all_that_define_its_constants():
+    folder = ROOT / "pipeline" / "nn" / "compiled"
+    callers = {"__init__.py", "code.py", "engine.py", "threads.py"}
+    needed = {
+        path.removeprefix("pipeline/")
+        for module in folder.glob("*.py")
+        if module.name not in callers
+        for path in own_files(str(module.relative_to(ROOT)))
+    }
+    outside = {path for path in needed if not path.startswith("nn/compiled/")}
+    assert outside == set(code.SOURCES) - {"nn/compiled"}
+
+
+@pytest.mark.parametrize("changed", [*code.SOURCES[1:], "nn/compiled/step.py"])
+def test_a_changed_source_is_compiled_again(changed, compile_here, monkeypatch, tmp_path):
+    compile_here()
+    shutil.copytree(code._PACKAGE, tmp_path / "pipeline")
+    monkeypatch.setattr(code, "_PACKAGE", tmp_path / "pipeline")
+    assert compile_here() == "found"
+    with open(tmp_path / "pipeline" / changed, "a") as file:
+        file.write("# another constant\n")
+    assert compile_here() == "made"
 
 
 @pytest.mark.parametrize("place", [0, 10, 63, 64, 1000, -1])

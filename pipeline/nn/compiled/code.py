@@ -25,7 +25,9 @@ from platformdirs import user_cache_path
 from pipeline.base.errors import PipelineError
 from pipeline.base.files import code_digest, whole_file
 
-_HERE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[2]
+SOURCES = ("nn/compiled", "nn/dropout.py", "datasets/augment.py", "datasets/images.py")
+"""The sources of compiled code in the package: the last three define constants that it contains."""
 _DIGEST = 64
 _ENGINES: list[Any] = []
 """The owners of the code in memory, which must live as long as the process."""
@@ -126,7 +128,7 @@ def _key() -> str:
 
 def _folder() -> Path:
     """Return the cache folder for these sources and package versions."""
-    made_of = f"{version('numba')} {version('llvmlite')} {code_digest(_HERE.parent, [_HERE.name])}"
+    made_of = f"{version('numba')} {version('llvmlite')} {code_digest(_PACKAGE, SOURCES)}"
     digest = hashlib.sha256(made_of.encode()).hexdigest()
     return user_cache_path("handwritten-digits") / f"compiled-{digest[:16]}"
 
