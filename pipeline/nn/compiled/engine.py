@@ -35,6 +35,7 @@ from pipeline.nn.compiled.records import (
     RUN,
     SLOT,
     TILE,
+    panel_of,
 )
 from pipeline.nn.compiled.threads import Team
 from pipeline.nn.devices import NO_DRAWS, Blocks, Draws, Totals
@@ -386,13 +387,11 @@ class CompiledEngine:
 
 def _panels(matrix: Array, rows: int, columns: int) -> list[tuple[int, Array]]:
     """Return the panels of a matrix of compiled code: the first column, and a view of each."""
-    vectors = -(-columns // LANES)
-    count = -(-vectors // PANEL)
-    ends = [LANES * (vectors * panel // count) for panel in range(count + 1)]
-    return [
-        (start, matrix[rows * start : rows * end].reshape(rows, end - start))
-        for start, end in pairwise(ends)
-    ]
+    vectors, panels = -(-columns // LANES), []
+    for panel in range(-(-vectors // PANEL)):
+        start, width = (LANES * number for number in panel_of(vectors, panel))
+        panels.append((start, matrix[rows * start :][: rows * width].reshape(rows, width)))
+    return panels
 
 
 def _fill(matrix: Array, values: Array) -> None:

@@ -56,6 +56,16 @@ def _integers(names: str) -> list[tuple[str, type]]:
     return [(name, np.int64) for name in names.split()]
 
 
+def panel_of(vectors: int, panel: int) -> tuple[int, int]:
+    """Return the first vector and the width of a panel, in a matrix of so many vectors.
+
+    The panels of a matrix differ by at most one vector. Compiled code calls this function too.
+    """
+    panels = (vectors + PANEL - 1) // PANEL
+    first = vectors * panel // panels
+    return first, vectors * (panel + 1) // panels - first
+
+
 RUN = np.dtype(
     [
         *_integers("threads layers pieces chunk classes loss optimizer nesterov batch count"),

@@ -12,6 +12,7 @@ from numba import cfunc, njit, types
 
 from pipeline.datasets.augment import DISTORTION, MARGIN
 from pipeline.datasets.images import PIXELS, WIDTH
+from pipeline.nn.compiled import records
 from pipeline.nn.compiled.kernels import (
     ROWS,
     activate,
@@ -82,12 +83,7 @@ def panels_of(vectors):
     return (vectors + PANEL - 1) // PANEL
 
 
-@njit(error_model="numpy")
-def panel_of(vectors, panel):
-    """Return a panel's first vector and its width in vectors."""
-    panels = panels_of(vectors)
-    first = vectors * panel // panels
-    return first, vectors * (panel + 1) // panels - first
+panel_of = njit(error_model="numpy")(records.panel_of)
 
 
 @njit(error_model="numpy")
