@@ -63,10 +63,10 @@ FIGURES = {
             "the weights of each layer before and after the step, and their difference",
         ),
     },
-    "The images it was trained on": {
+    "How training distorts images": {
         "distortions": (
-            "A digit and sixteen distorted versions; training sees each image in another in each "
-            "epoch.",
+            "A digit and sixteen distorted versions of it. Training uses a new version of each "
+            "image in every epoch.",
             "a test image on the left, and sixteen distorted versions of it",
         ),
     },
