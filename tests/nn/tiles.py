@@ -3,9 +3,10 @@
 import numpy as np
 
 from pipeline.base.params import VariantSettings
+from pipeline.nn.arithmetic import GROUP, ORDER, TILE
 from pipeline.nn.compiled.code import functions
 from pipeline.nn.compiled.engine import CompiledEngine, _address
-from pipeline.nn.compiled.records import GROUP, GROUPS, ORDER, TILE
+from pipeline.nn.compiled.records import GROUPS
 from pipeline.nn.devices import Draws
 from pipeline.nn.training import make_network
 from tests.training import TABLE

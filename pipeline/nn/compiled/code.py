@@ -26,8 +26,14 @@ from pipeline.base.errors import PipelineError
 from pipeline.base.files import code_digest, whole_file
 
 _PACKAGE = Path(__file__).parents[2]
-SOURCES = ("nn/compiled", "nn/dropout.py", "datasets/augment.py", "datasets/images.py")
-"""The sources of compiled code in the package: the last three define constants that it contains."""
+SOURCES = (
+    "nn/compiled",
+    "nn/dropout.py",
+    "nn/arithmetic.py",
+    "datasets/augment.py",
+    "datasets/images.py",
+)
+"""The sources of compiled code in the package: the others define what it contains."""
 _DIGEST = 64
 _ENGINES: list[Any] = []
 """The owners of the code in memory, which must live as long as the process."""

@@ -13,20 +13,18 @@ from pipeline.base.params import VariantSettings
 from pipeline.datasets.augment import CENTRE
 from pipeline.datasets.images import HEIGHT, PIXELS, WIDTH
 from pipeline.nn import dropout
+from pipeline.nn.arithmetic import BLOCK, LANES, ORDER, TILE
 from pipeline.nn.compiled.code import functions
 from pipeline.nn.compiled.records import (
     ACTIVATIONS,
-    BLOCK,
     CHAIN_STRIDE,
     CHUNK,
     FEWEST,
     FITS,
     GROUPS,
-    LANES,
     LAYER,
     LOSSES,
     OPTIMIZERS,
-    ORDER,
     PANEL,
     PIECE,
     PIECE_ROWS,
@@ -34,7 +32,6 @@ from pipeline.nn.compiled.records import (
     ROUND,
     RUN,
     SLOT,
-    TILE,
     panel_of,
 )
 from pipeline.nn.compiled.threads import Team

@@ -6,16 +6,9 @@ import numpy as np
 from numba import njit
 
 from pipeline.datasets.images import PIXELS, WIDTH
+from pipeline.nn.arithmetic import GROUP, LANES, TILE
 from pipeline.nn.compiled.kernels import apply
-from pipeline.nn.compiled.records import (
-    CHAIN_STRIDE,
-    CHUNK,
-    GROUP,
-    LANES,
-    ROOM_BYTES,
-    ROUND,
-    TILE,
-)
+from pipeline.nn.compiled.records import CHAIN_STRIDE, CHUNK, ROOM_BYTES, ROUND
 from pipeline.nn.compiled.step import (
     SLOT_BYTES,
     add_squares,
@@ -259,7 +252,7 @@ def pack(inputs_at, count, levels_at, table_at, keys_at, found_at, entries_at):
         levels, groups = bytes_at(levels_at + PIXELS * m), 0
         some = False
         for k in range(PIXELS):
-            patch, row, column = k // GROUP, k // 2 % 2, k % 2  # as in records.ORDER
+            patch, row, column = k // GROUP, k // 2 % 2, k % 2  # as in arithmetic.ORDER
             y, x = 2 * (patch // (WIDTH // 2)) + row, 2 * (patch % (WIDTH // 2)) + column
             key = np.int64(bits[y * WIDTH + x])
             key = np.int64(0) if key == 0x80000000 else key  # -0 is 0

@@ -11,8 +11,8 @@ from llvmlite import ir
 
 from pipeline.datasets.augment import MARGIN
 from pipeline.datasets.images import PIXELS
-from pipeline.nn.compiled.functions import exp, log, sigmoid, tanh
-from pipeline.nn.compiled.records import EPSILON, GROUP, LANES, PANEL, SIDE
+from pipeline.nn.arithmetic import EPSILON, GROUP, LANES, exp, log, sigmoid, tanh
+from pipeline.nn.compiled.records import PANEL, SIDE
 from pipeline.nn.compiled.vectors import (
     BYTE,
     DOUBLE,

@@ -1,26 +1,19 @@
 """The records that Python fills and compiled code reads: sizes, settings and addresses.
 
-Fields that end in _at are addresses. Strides are in floats.
+Fields that end in _at are addresses. Strides are in floats. A vector is LANES floats: one register
+of AVX-512, two of AVX2, four of NEON.
 """
 
 import numpy as np
 
 from pipeline.datasets.augment import DISTORTION, MARGIN
 from pipeline.datasets.images import HEIGHT, PIXELS
+from pipeline.nn.arithmetic import GROUP, LANES, TILE
 
-LANES = 16
-"""Floats per vector: one register of AVX-512, two of AVX2, four of NEON."""
 PANEL = 4
 """Maximum number of output vectors that a kernel computes side by side."""
-GROUP = 4
-"""Pixels per patch. A patch is skipped if all its pixels are 0."""
 GROUPS = PIXELS // GROUP
-ORDER = np.arange(PIXELS).reshape(14, 2, 14, 2).transpose(0, 2, 1, 3).ravel()
-"""Pixels in summation order: patches of 2 x 2, row by row. Most patches of a digit are empty."""
-BLOCK = 112
-"""Inputs per chain of a product: 784 = 7 x 112. Blocks are added in order."""
-TILE = 128
-"""Images per chain of a weight's gradient. Tiles are added in order."""
+"""Patches per image. A patch is skipped if all its pixels are 0."""
 ROUND = 8 * TILE
 """Images whose activations are in memory at the same time."""
 CHUNK = 32
@@ -119,7 +112,4 @@ SLOT = np.dtype(
 PIECE = np.dtype(_integers("layer start stop panel panels"))
 """A part of a layer's weights that one thread takes: rows `start` to `stop` (row n_in is the bias),
 and `panels` panels of neurons from `panel`."""
-
-EPSILON = 1e-8
-"""Adam's, as recommended by its authors."""
 DISTORTION_BYTES = DISTORTION.itemsize

@@ -12,6 +12,7 @@ from numba import cfunc, njit, types
 
 from pipeline.datasets.augment import DISTORTION, MARGIN
 from pipeline.datasets.images import PIXELS, WIDTH
+from pipeline.nn.arithmetic import BLOCK, GROUP, LANES, TILE
 from pipeline.nn.compiled import records
 from pipeline.nn.compiled.kernels import (
     ROWS,
@@ -31,12 +32,9 @@ from pipeline.nn.compiled.kernels import (
     squares,
 )
 from pipeline.nn.compiled.records import (
-    BLOCK,
     CHAIN_STRIDE,
     DISTORTION_BYTES,
-    GROUP,
     GROUPS,
-    LANES,
     LAYER,
     LIST,
     MOST_ACTIVE,
@@ -50,7 +48,6 @@ from pipeline.nn.compiled.records import (
     RUN,
     SIDE,
     SLOT,
-    TILE,
 )
 from pipeline.nn.compiled.vectors import (
     bytes_at,

@@ -16,7 +16,7 @@ from numba import from_dtype, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from pipeline.nn.compiled.records import LANES
+from pipeline.nn.arithmetic import LANES
 
 FLOAT, DOUBLE, BYTE, INT, LONG = (
     ir.FloatType(), ir.DoubleType(), ir.IntType(8), ir.IntType(32), ir.IntType(64),
@@ -80,22 +80,53 @@ class Vector:
         value = self.builder.select(flags, self.of(yes).value, self.of(no).value)
         return Vector(self.builder, value)
 
-    def bits(self) -> Any:
-        """Return the bits of the lanes, for integer instructions."""
-        return self.builder.bitcast(self.value, _INTS)
+    def absolute(self) -> Vector:
+        """Return the absolute values."""
+        return self.call("fabs")
 
-    def of_bits(self, bits: Any) -> Vector:
-        """Return the vector with these bits."""
-        return Vector(self.builder, self.builder.bitcast(bits, VECTOR))
+    def bits(self) -> Bits:
+        """Return the bits of the lanes as integers."""
+        return Bits(self.builder, self.builder.bitcast(self.value, _INTS))
 
     def to_float(self, ints: Any) -> Vector:
         """Return integers as floats."""
-        return Vector(self.builder, self.builder.sitofp(ints, VECTOR))
+        return Bits(self.builder, ints).to_float()
 
 
 def ints(number: int) -> Any:
     """Return a vector with an integer in all lanes."""
     return ir.Constant(_INTS, [number] * LANES)
+
+
+class Bits:
+    """16 integers of 32 bits in a register."""
+
+    def __init__(self, builder: Any, value: Any) -> None:
+        self.builder, self.value = builder, value
+
+    def _with(self, operation: str, other: int | Bits) -> Bits:
+        operand = ints(other) if isinstance(other, int) else other.value
+        return Bits(self.builder, getattr(self.builder, operation)(self.value, operand))
+
+    def __add__(self, other: int | Bits) -> Bits:
+        return self._with("add", other)
+
+    def __sub__(self, other: int | Bits) -> Bits:
+        return self._with("sub", other)
+
+    def __lshift__(self, places: int) -> Bits:
+        return self._with("shl", places)
+
+    def __rshift__(self, places: int) -> Bits:
+        return self._with("ashr", places)
+
+    def as_float(self) -> Vector:
+        """Return the numbers that have these bits."""
+        return Vector(self.builder, self.builder.bitcast(self.value, VECTOR))
+
+    def to_float(self) -> Vector:
+        """Return the numbers nearest to the integers."""
+        return Vector(self.builder, self.builder.sitofp(self.value, VECTOR))
 
 
 class Emitter:
