@@ -8,7 +8,7 @@ export LOGNAME ?= $(shell id -un 2>/dev/null || id -u)
 export HOME ?= $(shell $(PYTHON) -c 'from pathlib import Path; print(Path.home())' 2>/dev/null \
 	|| echo $(CURDIR)/.dvc/tmp)
 
-.PHONY: all help report setup mend reset test slow extras bench records fuzz lint format lock
+.PHONY: all help report setup mend reset test slow extras bench records gpu-check fuzz lint format lock
 
 all: setup mend  ## set up, run the pipeline, show the results
 	dvc repro
@@ -21,7 +21,7 @@ all: setup mend  ## set up, run the pipeline, show the results
 	@echo "  dvc exp run -n slower -S lr=0.055"
 
 help:  ## show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
 
 report: setup mend  ## open the report in a browser
 	dvc repro report
@@ -100,6 +100,11 @@ records: .venv-bench/installed  ## measure the time to target accuracies: docs/r
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	$(call install_this,.venv-bench)
 	touch $@
+
+# Runs with whatever Python has CuPy and PyTorch: make gpu-check GPU_PYTHON=python3
+GPU_PYTHON ?= .venv-bench/bin/python
+gpu-check:  ## test and measure training on a GPU: benchmarks/results-gpu.json
+	$(GPU_PYTHON) -m benchmarks.gpu
 
 # 100,000 inputs for every reader, about half an hour. Linux only.
 fuzz: .venv/tested  ## feed mutated files to every reader

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.contestants import CONTESTANTS
+from benchmarks.contestants import CONTESTANTS, ON_GPU
 
 if TYPE_CHECKING:
     from benchmarks.job import Epochs
@@ -27,6 +27,7 @@ FIRST_EPOCHS = 2
 PACKAGES = {
     "numpy": ("numpy", "NumPy"),
     "pipeline.nn.compiled": ("numba", "Numba"),  # compiled it, perhaps in an earlier process
+    "cupy": ("cupy", "CuPy"),
     "scipy": ("scipy", "SciPy"),
     "torch": ("torch", "PyTorch"),
     "sklearn": ("scikit-learn", "scikit-learn"),
@@ -44,7 +45,7 @@ def main() -> None:
         answers.write(json.dumps(content) + "\n")
         answers.flush()
 
-    contestant = importlib.import_module(f"benchmarks.contestants.{CONTESTANTS[name]}")
+    contestant = importlib.import_module(f"benchmarks.contestants.{(CONTESTANTS | ON_GPU)[name]}")
     from benchmarks.job import UnableError, read_job  # after the contestant: it imports NumPy
 
     job = read_job(Path(folder))

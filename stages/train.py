@@ -51,7 +51,7 @@ def main(variant: str) -> None:
         training["shuffle_buffer"] = settings.shuffle_buffer
     read = (SPLITS / "train.parquet", SPLITS / "validation.parquet", Path(__file__))
     others = {"seed": settings.seed, "shuffle_buffer": settings.shuffle_buffer}
-    checkpoint = Checkpoint(variant, run_digest(chosen, others, device.name, read), warn)
+    checkpoint = Checkpoint(variant, run_digest(chosen, others, read), warn)
     with (
         tracked_training(settings.tracking, variant, training, warn) as tracked,
         progress_shown(variant, chosen.epochs) as show,

@@ -177,11 +177,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def code_digest(package: Path, parts: Iterable[str]) -> str:
-    """Return the SHA-256 of some Python files and folders of a package, names included."""
+    """Return the SHA-256 of some files and folders of code in a package, names included."""
     digest = hashlib.sha256()
     for part in parts:
         path = package / part
-        for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
+        inside = (file for suffix in ("py", "cu") for file in path.rglob(f"*.{suffix}"))
+        for file in [path] if path.is_file() else sorted(inside):
             digest.update(file.relative_to(package).as_posix().encode() + file.read_bytes())
     return digest.hexdigest()
 

@@ -40,19 +40,17 @@ _STARTS = ("parameters/", "optimizer/", "best/")
 def run_digest(
     settings: VariantSettings,
     others: Mapping[str, int | str],
-    device: str,
     files: tuple[Path, ...],
 ) -> str:
     """Return the SHA-256 of everything that determines a run, as 64 hexadecimal digits.
 
-    These are the variant's settings, `others` such as the seed, the device, the contents of `files`
-    (the data and the code that selected them), the code in CODE, and the versions of Python and
-    NumPy.
+    These are the variant's settings, `others` such as the seed, the contents of `files` (the data
+    and the code that selected them), the code in CODE, and the versions of Python and NumPy. The
+    device does not matter: all give the same bytes.
     """
     parts = [
         settings.model_dump_json(),
         json.dumps(others, sort_keys=True),
-        device,
         f"{platform.python_version()} {np.__version__}",
         *map(_file_digest, files),
         code_digest(Path(__file__).parent.parent, CODE),

@@ -115,7 +115,6 @@ class SweepPlan:
             "settings": self.base.model_dump(),
             "space": self.space.model_dump(exclude=left_out),
             "seed": self.seed,
-            "device": self.device,
             "shuffle_buffer": self.shuffle_buffer,
         }
 
@@ -175,7 +174,6 @@ class RepeatPlan:
             "variant": self.variant,
             "settings": self.settings.model_dump(),
             "seed": self.seed,
-            "device": self.device,
             "shuffle_buffer": self.shuffle_buffer,
         }
 
@@ -245,7 +243,6 @@ class FoldPlan:
             "settings": self.settings.model_dump(),
             "seed": self.seed,
             "folds": self.total,
-            "device": self.device,
         }
 
 

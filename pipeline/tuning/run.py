@@ -29,7 +29,7 @@ def run_trials(
 
     splits: folder with train.parquet and validation.parquet. report: called with one line per
     trial. address: of a Dask scheduler; None starts local workers. workers: how many, by default
-    one per core. processes: if False, local workers are threads of this process.
+    one per core, or one for a GPU. processes: if False, local workers are threads of this process.
     """
     training, validation = (
         _content(splits / f"{part}.parquet") for part in ("train", "validation")
@@ -50,6 +50,8 @@ def run_trials(
                 training, validation, fingerprint, in_memory=plan.shuffle_buffer == "all"
             )
             name = f"trial-{digest_of(description)}"
+            if plan.device == "gpu":  # each process takes some of the GPU's memory
+                workers = workers or 1
             with open_cluster(address, workers, name, data, processes=processes) as cluster:
                 report(_start(plan, cluster))
                 for trial in run_plan(plan, store, cluster):

@@ -22,14 +22,14 @@ EPOCHS = 2
 SETTINGS = Path(__file__).parents[2] / "params.yaml"
 
 
-def digest(variant, images, labels, threads):
+def digest(variant, images, labels, threads=None, device=CPU):
     """Return a digest of a variant's weights, reports and probabilities after two epochs."""
     fewer = {"epochs": EPOCHS, "epochs_for": None}
     settings = read_params(SETTINGS).variant(variant).model_copy(update=fewer)
     table = np.arange(256) / np.float32(255)
     inputs = table[images]
     network, rng = make_network(settings, 10, 0)
-    engine = CPU.engine(network, settings, threads)
+    engine = device.engine(network, settings, threads)
     training, validation = (
         engine.hold([(inputs[part], labels[part])], len(labels[part]), table)
         for part in (slice(None, -200), slice(-200, None))

@@ -1,18 +1,17 @@
-"""Training on a real GPU agrees with the CPU. Skipped, with the reason, if there is none."""
+"""Training on a real GPU gives the processor's bytes. Skipped if there is none."""
 
 import numpy as np
 import pytest
 
 from pipeline.base.errors import DeviceError
-from pipeline.base.params_file import read_params
-from pipeline.nn.devices import CPU, find_device
-from pipeline.nn.training import Score
-from tests.conftest import ROOT
+from pipeline.base.params import VariantSettings
+from pipeline.nn.devices import find_device
+from tests.nn.digests import digest
+from tests.nn.drawn import CLASSES, images_of, network_of
+from tests.nn.test_bits import DIGESTS
 from tests.training import held, trained
 
 pytestmark = pytest.mark.gpu
-
-VARIANTS = read_params(ROOT / "params.yaml").variants
 
 
 @pytest.fixture(scope="module")
@@ -23,36 +22,51 @@ def gpu():
         pytest.skip(str(error))
 
 
-def run(settings, device, inputs, labels):
-    training, validation = (inputs[1000:], labels[1000:]), (inputs[:1000], labels[:1000])
-    return trained(settings, training, validation, device=device)
+@pytest.fixture(scope="module")
+def few(digits):
+    """The digits that the digests were made with."""
+    rows = np.random.default_rng(0).permutation(5000)[:1400]
+    return digits.images[rows].reshape(-1, 784), digits.labels[rows]
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_both_devices_agree_after_one_epoch_and_at_the_end(variant, gpu, digits):
-    order = np.random.default_rng(0).permutation(len(digits.labels))
-    inputs = (digits.images[order].reshape(-1, 784) / 255).astype(np.float32)
-    labels = digits.labels[order]
-    settings = VARIANTS[variant].model_copy(update={"epochs": 12})
-    _, on_cpu = run(settings, CPU, inputs, labels)
-    network, on_gpu = run(settings, gpu, inputs, labels)
-    assert on_gpu[0].train.cost == pytest.approx(on_cpu[0].train.cost, abs=1e-4)
-    assert on_gpu[0].validation.cost == pytest.approx(on_cpu[0].validation.cost, abs=1e-4)
-    assert on_gpu[-1].validation.accuracy == pytest.approx(
-        on_cpu[-1].validation.accuracy, abs=0.005
+@pytest.mark.parametrize("variant", DIGESTS)
+def test_a_real_gpu_gives_the_digests_of_processors(variant, gpu, few):
+    assert digest(variant, *few, device=gpu) == DIGESTS[variant]
+
+
+OTHERS = {
+    "full batch, clipped": {"batch_size": "all", "clip_norm": 0.1, "clip_value": 0.01},
+    "sigmoid": {
+        "activation": "sigmoid", "output": "sigmoid", "loss": "mean_squared_error", "lr": 1.0
+    },
+    "tanh, dropout": {"activation": "tanh", "dropout": 0.3, "momentum": 0.9, "nesterov": True},
+    "adam, wide": {"hidden": [700, 600], "optimizer": "adam", "lr": 0.001},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", OTHERS.values(), ids=OTHERS)
+def test_a_real_gpu_gives_the_bytes_of_the_compiled_code(changes, gpu, digits):
+    values = {"hidden": [60, 30], "lr": 0.1, "batch_size": 100, "epochs": 2}
+    variant = VariantSettings(**(values | changes))
+    pair = images_of(digits, 1500)
+    (ours, our_reports), (theirs, their_reports) = (
+        trained(variant, pair, pair, device=device) for device in (gpu, find_device("cpu"))
     )
-    engine = CPU.engine(network)
-    measured = Score.of(engine.measure(held(engine, (inputs[:1000], labels[:1000]))), 1000)
-    assert measured.accuracy == pytest.approx(on_gpu[-1].validation.accuracy, abs=0.002)
+    assert our_reports == their_reports
+    for name, array in ours.parameters.items():
+        assert array.tobytes() == theirs.parameters[name].tobytes(), name
 
 
 def test_a_full_batch_of_60_000_images_takes_less_than_a_gibibyte_and_a_half(gpu):
     import cupy
 
+    variant = VariantSettings(hidden=[107, 26], lr=0.1, batch_size="all", epochs=1)
     pool = cupy.get_default_memory_pool()
     pool.free_all_blocks()
     rng = np.random.default_rng(0)
-    inputs = rng.random((61_000, 784), np.float32)
-    labels = rng.integers(0, 10, 61_000, np.uint8)
-    run(VARIANTS["full_batch"].model_copy(update={"epochs": 2}), gpu, inputs, labels)
+    levels = rng.integers(0, 256, (60_000, 784), np.uint8)
+    engine = gpu.engine(network_of(variant), variant)
+    labels = rng.integers(0, CLASSES, 60_000, np.uint8)
+    images = held(engine, (levels / np.float32(255), labels))
+    engine.train(images, None, np.ones(1))
     assert pool.total_bytes() < 1.5 * 2**30
