@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.base.errors import DeviceError
 from pipeline.base.params import VariantSettings
+from pipeline.nn import dropout
 from pipeline.nn.layers import Array
 from pipeline.nn.network import Network
 
@@ -82,6 +83,40 @@ class Engine(Protocol):
 
         Raises LookupError or ValueError, before changing anything, if they do not fit.
         """
+
+
+def restorable(
+    own: Mapping[str, Array],
+    moments: Iterable[str],
+    parameters: Mapping[str, Array],
+    state: Mapping[str, Array],
+) -> dict[str, dict[str, Array]]:
+    """Return the weights, and each moment of the optimiser, by parameter name.
+
+    own: the parameters of the network. parameters, state: what is to be restored, as `Engine.state`
+    names it. Raises LookupError or ValueError if an array is missing, or of another shape or type.
+    """
+    given = {"weight": {name: parameters[name] for name in own}}
+    given |= {moment: {name: state[f"{moment}.{name}"] for name in own} for moment in moments}
+    pairs = [(arrays[name], own[name]) for arrays in given.values() for name in own]
+    for array, wanted in [*pairs, (state["powers"], np.zeros(2))]:
+        if (array.shape, array.dtype) != (wanted.shape, wanted.dtype):
+            raise ValueError(f"an array is {array.dtype} of shape {array.shape}")
+    return given
+
+
+def write_settings(run: NDArray[Any], settings: VariantSettings, classes: int) -> None:
+    """Write what a step needs of the settings to a record (1,), rounded to the record's types."""
+    for number, beta in ((1, settings.beta1), (2, settings.beta2)):
+        run[f"old{number}"], run[f"new{number}"] = beta, 1 - beta
+    with np.errstate(over="ignore"):  # a limit beyond float32 becomes infinity
+        run["momentum"], run["l2"] = settings.momentum, settings.l2
+        run["clip_value"] = settings.clip_value or np.inf
+    run["clip_norm"] = settings.clip_norm or 0
+    run["off_target"] = settings.label_smoothing / classes
+    run["on_target"] = 1 - settings.label_smoothing
+    run["drop_limit"] = dropout.limit(settings.dropout)
+    run["drop_scale"] = 1 / (1 - settings.dropout)
 
 
 @dataclass(frozen=True)

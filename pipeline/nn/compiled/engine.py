@@ -12,7 +12,6 @@ from pipeline.base.machine import available_cores
 from pipeline.base.params import VariantSettings
 from pipeline.datasets.augment import CENTRE
 from pipeline.datasets.images import HEIGHT, PIXELS, WIDTH
-from pipeline.nn import dropout
 from pipeline.nn.arithmetic import BLOCK, LANES, ORDER, TILE
 from pipeline.nn.compiled.code import functions
 from pipeline.nn.compiled.records import (
@@ -35,7 +34,7 @@ from pipeline.nn.compiled.records import (
     panel_of,
 )
 from pipeline.nn.compiled.threads import Team
-from pipeline.nn.devices import NO_DRAWS, Blocks, Draws, Totals
+from pipeline.nn.devices import NO_DRAWS, Blocks, Draws, Totals, restorable, write_settings
 from pipeline.nn.layers import Array
 from pipeline.nn.network import Network
 
@@ -202,21 +201,13 @@ class CompiledEngine:
     def _describe_training(self, settings: VariantSettings) -> None:
         run = self._run
         run["optimizer"], run["nesterov"] = OPTIMIZERS[settings.optimizer], settings.nesterov
-        for number, beta in ((1, settings.beta1), (2, settings.beta2)):
-            run[f"beta{number}"], run[f"beta{number}_power"] = beta, 1
-            run[f"old{number}"], run[f"new{number}"] = beta, 1 - beta
-        with np.errstate(over="ignore"):  # a limit beyond float32 becomes infinity
-            run["momentum"], run["l2"] = settings.momentum, settings.l2
-            run["clip_value"] = settings.clip_value or np.inf
-        run["weight_decay"] = settings.weight_decay
-        run["clips_norm"], run["clip_norm"] = (
+        run["beta1"], run["beta2"] = settings.beta1, settings.beta2
+        run["beta1_power"] = run["beta2_power"] = 1
+        run["weight_decay"], run["clips_norm"] = (
+            settings.weight_decay,
             settings.clip_norm is not None,
-            settings.clip_norm or 0,
         )
-        run["off_target"] = settings.label_smoothing / self.network.architecture.sizes[-1]
-        run["on_target"] = 1 - settings.label_smoothing
-        run["drop_limit"] = dropout.limit(settings.dropout)
-        run["drop_scale"] = 1 / (1 - settings.dropout)
+        write_settings(run, settings, self.network.architecture.sizes[-1])
 
     def _describe_layers(self) -> NDArray[Any]:
         architecture = self.network.architecture
@@ -343,17 +334,10 @@ class CompiledEngine:
         Raises LookupError or ValueError, before changing anything, if they do not fit.
         """
         own = self.network.parameters
-        given = {"weight": {name: parameters[name] for name in own}}
-        for moment in self._moments():
-            given[moment] = {name: state[f"{moment}.{name}"] for name in own}
-        pairs = [(arrays[name], own[name]) for arrays in given.values() for name in own]
-        for array, wanted in [*pairs, (state["powers"], np.zeros(2))]:
-            if (array.shape, array.dtype) != (wanted.shape, wanted.dtype):
-                raise ValueError(f"an array is {array.dtype} of shape {array.shape}")
+        for what, arrays in restorable(own, self._moments(), parameters, state).items():
+            self._put(what, arrays)
         for name in own:
             own[name][...] = parameters[name]
-        for what, arrays in given.items():
-            self._put(what, arrays)
         self._run["beta1_power"], self._run["beta2_power"] = state["powers"]
 
     def _moments(self) -> list[str]:

@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.base.params import VariantSettings
-from pipeline.nn import dropout
 from pipeline.nn.arithmetic import LANES, ORDER, TILE
-from pipeline.nn.devices import NO_DRAWS, Blocks, Draws, Totals
+from pipeline.nn.devices import NO_DRAWS, Blocks, Draws, Totals, restorable, write_settings
 from pipeline.nn.gpu.device import Gpu
 from pipeline.nn.gpu.images import GpuImages
 from pipeline.nn.gpu.source import ACTIVATIONS, FLAGS, OPTIMIZERS, WIDEST, record
@@ -107,17 +106,8 @@ class GpuEngine:
         run["optimizer"] = OPTIMIZERS[kind]
         self._betas = np.array([settings.beta1, settings.beta2])
         self._decay = settings.weight_decay
-        for number, beta in ((1, settings.beta1), (2, settings.beta2)):
-            run[f"old{number}"], run[f"new{number}"] = beta, 1 - beta
-        with np.errstate(over="ignore"):  # a limit beyond float32 becomes infinity
-            run["momentum"], run["l2"] = settings.momentum, settings.l2
-            run["clip_value"] = settings.clip_value or np.inf
         self._clips_norm = settings.clip_norm is not None
-        run["clip_norm"] = settings.clip_norm or 0
-        run["off_target"] = settings.label_smoothing / self._sizes[-1]
-        run["on_target"] = 1 - settings.label_smoothing
-        run["drop_limit"] = dropout.limit(settings.dropout)
-        run["drop_scale"] = 1 / (1 - settings.dropout)
+        write_settings(run, settings, self._sizes[-1])
 
     def hold(
         self, blocks: Blocks, count: int, table: NDArray[np.float32] | None = None
@@ -301,17 +291,10 @@ class GpuEngine:
         Raises LookupError or ValueError, before changing anything, if they do not fit.
         """
         own = self.network.parameters
-        given = {"weight": {name: parameters[name] for name in own}}
-        for moment in self._moments():
-            given[moment] = {name: state[f"{moment}.{name}"] for name in own}
-        pairs = [(arrays[name], own[name]) for arrays in given.values() for name in own]
-        for array, wanted in [*pairs, (state["powers"], np.zeros(2))]:
-            if (array.shape, array.dtype) != (wanted.shape, wanted.dtype):
-                raise ValueError(f"an array is {array.dtype} of shape {array.shape}")
+        for what, arrays in restorable(own, self._moments(), parameters, state).items():
+            self._put(what, arrays)
         for name in own:
             own[name][...] = parameters[name]
-        for what, arrays in given.items():
-            self._put(what, arrays)
         self._powers = np.array(state["powers"])
 
     def _moments(self) -> list[str]:
