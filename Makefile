@@ -8,7 +8,7 @@ export LOGNAME ?= $(shell id -un 2>/dev/null || id -u)
 export HOME ?= $(shell $(PYTHON) -c 'from pathlib import Path; print(Path.home())' 2>/dev/null \
 	|| echo $(CURDIR)/.dvc/tmp)
 
-.PHONY: all help report setup mend reset test slow extras bench records gpu-check fuzz lint format lock
+.PHONY: all help report experiments setup mend reset test slow extras bench records gpu-check fuzz lint format lock
 
 all: setup mend  ## set up, run the pipeline, show the results
 	dvc repro
@@ -28,6 +28,9 @@ report: setup mend  ## open the report in a browser
 	@python -m webbrowser -t "file://$(CURDIR)/report/index.html" >/dev/null 2>&1 || true
 	@echo "The report: file://$(CURDIR)/report/index.html"
 	@echo "To draw on: file://$(CURDIR)/report/draw.html"
+
+experiments: setup  ## compare the experiments that DVC recorded: experiments.html
+	@digits experiments
 
 # uv installs a lock in a third of pip's time. It does not read pip's configuration, so it is handed
 # the index and the certificates from there. Where it fails, or with UV=, pip installs the same lock.

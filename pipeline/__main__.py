@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.base.command import Command
 from pipeline.base.errors import DataError, SettingsError, printable
-from pipeline.base.files import read_json
+from pipeline.base.files import read_json, whole_file
 from pipeline.base.params_file import read_params
 from pipeline.datasets.examples import Examples
 from pipeline.datasets.parquet import StoredExamples, open_examples, read_examples
@@ -25,6 +25,7 @@ from pipeline.nn.training import Training, make_network
 SPLITS = Path("data/splits")
 MODELS = Path("models")
 SUMMARY = Path("metrics/summary.json")
+EXPERIMENTS = Path("experiments.html")
 
 
 class _Commands(click.Group):
@@ -152,6 +153,28 @@ def try_variant(variant: str, train_images: int | None, test_images: int | None)
 def _ask(question: str) -> int:
     number: int = click.prompt(question, type=click.IntRange(min=1))
     return number
+
+
+@main.command(cls=Command)
+@click.option("--commits", type=click.IntRange(min=1), default=1, help="Latest commits to include.")
+@click.option("--all-branches", is_flag=True, help="Include the commits of all branches.")
+@click.option("--all-tags", is_flag=True, help="Include all tags.")
+def experiments(*, commits: int, all_branches: bool, all_tags: bool) -> None:
+    """Compare the experiments that DVC recorded, on one page: experiments.html.
+
+    It has the workspace, the latest commit and the experiments based on it. Differences are to that
+    commit.
+    """
+    from pipeline.experiments.page import experiments_page
+    from pipeline.experiments.records import read_experiments
+
+    options = ["--all-branches"] * all_branches + ["--all-tags"] * all_tags
+    found, left_out = read_experiments(Path(), f"--num={commits}", *options)
+    if not found:
+        raise DataError("DVC recorded no results yet; make them with: dvc repro")
+    with whole_file(EXPERIMENTS) as temporary:
+        temporary.write_text(experiments_page(found, left_out), encoding="utf-8")
+    click.echo(f"{len(found)} experiments compared in {EXPERIMENTS}")
 
 
 @main.command(cls=Command)

@@ -21,7 +21,7 @@ MODULES = sorted(
 )
 # A module may import from its own room and from the rooms after it.
 ROOMS = [
-    "commands", "report", "figures", "tracking", "evaluation", "ensemble", "tuning", "nn", "raw",
+    "commands", "experiments", "report", "figures", "tracking", "evaluation", "ensemble", "tuning", "nn", "raw",
     "datasets", "base",
 ]  # fmt: skip
 

@@ -1,0 +1,1 @@
+"""Experiments that DVC recorded, compared on one page."""
