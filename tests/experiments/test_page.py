@@ -36,7 +36,8 @@ def experiment(name, accuracy=0.9, parent="main", wrong=range(10), **settings):
         name, parent, "2026-01-02T03:04:05",
         {"seed": 0, "dataset": "mnist", "variants.tiny.lr": 0.1, "variants.tiny.drops": []}
         | settings,
-        {"tiny": metrics, "other": metrics | {"test_accuracy": 0.8}}, history, {"tiny": predictions(list(wrong))},
+        {"tiny": metrics, "other": metrics | {"test_accuracy": 0.8}}, history,
+        {"tiny": predictions(list(wrong))},
     )  # fmt: skip
 
 
