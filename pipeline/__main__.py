@@ -156,6 +156,26 @@ def _ask(question: str) -> int:
 
 
 @main.command(cls=Command)
+@click.option("--port", type=click.IntRange(0, 65535), default=8737, help="0 takes a free one.")
+def watch(port: int) -> None:
+    """Show live curves of all variants in a browser, while something trains elsewhere.
+
+    The page is for this machine only. Running trainings save their state every five seconds. End
+    it with Ctrl-C.
+    """
+    from pipeline.watch.curves import read_curves
+    from pipeline.watch.server import HOST, make_server
+
+    def curves() -> list[dict[str, Any]]:
+        settings = read_params()
+        return read_curves(Path(), {name: settings.variant(name) for name in settings.variants})
+
+    with make_server(port, curves) as server:
+        click.echo(f"Open http://{HOST}:{server.server_port}/")
+        server.serve_forever()
+
+
+@main.command(cls=Command)
 @click.option("--commits", type=click.IntRange(min=1), default=1, help="Latest commits to include.")
 @click.option("--all-branches", is_flag=True, help="Include the commits of all branches.")
 @click.option("--all-tags", is_flag=True, help="Include all tags.")

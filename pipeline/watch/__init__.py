@@ -1,0 +1,1 @@
+"""A page with live curves of the networks that are being trained."""
