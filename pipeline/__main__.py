@@ -18,6 +18,7 @@ from pipeline.nn.devices import find_device
 from pipeline.nn.inspection import Inspection, inspect
 from pipeline.nn.layers import Array
 from pipeline.nn.model_file import Model, load_model
+from pipeline.nn.network import DIVIDED
 from pipeline.nn.prediction import check_fits, predict_probabilities
 from pipeline.nn.streaming import hold, training_set
 from pipeline.nn.training import Training, make_network
@@ -265,7 +266,8 @@ def _print_inspection(model: Model, inspection: Inspection, title: str, *, label
 def _show(model: Model, title: str, inputs: np.ndarray) -> None:
     (probabilities,) = predict_probabilities(model, inputs)
     names = [printable(name) for name in model.class_names]
-    click.echo(f"{printable(title)}: {names[probabilities.argmax()]}")
+    divided = f" ({DIVIDED})" if model.network.architecture.divides_outputs else ""
+    click.echo(f"{printable(title)}: {names[probabilities.argmax()]}{divided}")
     width = max(map(len, names))
     for name, probability in zip(names, probabilities, strict=True):
         bar = "#" * round(40 * float(probability))

@@ -34,7 +34,7 @@ def main() -> None:
             split: open_examples(SPLITS / f"{split}.parquet")
             for split in ("train", "validation", "test")
         },
-        read_table(PLOTS / "history.csv", text=("variant", "split")),
+        read_table(PLOTS / "history.csv", text=("variant", "loss", "split")),
         {
             name: Variant(
                 settings.variant(name),

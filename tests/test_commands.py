@@ -12,6 +12,7 @@ from pipeline.base.files import write_json
 from pipeline.base.params import VariantSettings
 from pipeline.nn.model_file import Model, load_model, save_model
 from pipeline.nn.network import Network
+from pipeline.nn.training import make_network
 from tests.splits import CLASSES, SCALE, write_splits
 from tests.training import trained
 
@@ -65,6 +66,19 @@ def test_predict_reads_digits_in_large_off_centre_pictures_of_any_colours(folder
     predicted = dict(line.split(": ") for line in result.stdout.splitlines() if line[0] != " ")
     right = [predicted[str(path)] == digit for path, digit in pictures]
     assert np.mean(right) > 0.9
+
+
+def test_predict_says_that_the_outputs_of_sigmoids_are_divided_by_their_sum(folder):
+    settings = VariantSettings(
+        hidden=[4], lr=0.1, batch_size=8, epochs=1, output="sigmoid", loss="mean_squared_error"
+    )
+    network, _ = make_network(settings, 10, 0)
+    model = Model("squares", network, SCALE, CLASSES, {"settings": settings.model_dump()})
+    save_model(folder / "squares.npz", model)
+    divided = "(sigmoid outputs divided by their sum)"
+    first = command(folder, "predict", "squares.npz", "--index", 3).stdout.splitlines()[0]
+    assert first.endswith(divided)
+    assert divided not in command(folder, "predict", "model.npz", "--index", 3).stdout
 
 
 def test_predict_prints_a_probability_for_every_class_that_sum_to_one(folder):

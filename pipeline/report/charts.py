@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pipeline.base import colours
 from pipeline.base.tables import Table
 
 Spec = dict[str, Any]
@@ -17,7 +18,7 @@ Measure = Literal["accuracy", "cost"]
 
 POINTS = 300
 """Maximum number of epochs shown per curve."""
-SERIES = tuple(f"var(--series-{number})" for number in range(1, 9))
+SERIES = tuple(f"var(--series-{number})" for number in range(1, len(colours.SERIES) + 1))
 SHAPES = (
     "circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right",
     "triangle-left",

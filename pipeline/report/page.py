@@ -10,16 +10,17 @@ from typing import Any
 
 import jinja2
 import numpy as np
-import vl_convert
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.base.colours import SERIES, SERIES_DARK
 from pipeline.base.errors import DataError
 from pipeline.base.params import Settings, VariantSettings
 from pipeline.base.tables import Table
 from pipeline.datasets.examples import ExampleSet
 from pipeline.datasets.images import HEIGHT, PIXELS, WIDTH
 from pipeline.report import charts
+from pipeline.report.vega import vega_script
 
 SAMPLES = 8
 """Images shown per class and split."""
@@ -176,7 +177,9 @@ def report_page(content: ReportContent) -> str:
                 "specs": _specs(content),
                 "history": charts.history_rows(content.history),
             },
-            vega=_vega(),
+            vega=vega_script(),
+            series=SERIES,
+            series_dark=SERIES_DARK,
             css=(_HERE / "index.css").read_text(encoding="utf-8"),
         )
     )
@@ -344,13 +347,6 @@ def _picture(image: Image.Image) -> Picture:
     content = io.BytesIO()
     image.save(content, "PNG")
     return _embedded("of samples", content.getvalue())
-
-
-@cache
-def _vega() -> str:
-    """Return Vega, Vega-Lite and vega-embed as one script that contains no HTML tag."""
-    script: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # it has a default
-    return script
 
 
 @cache

@@ -49,6 +49,10 @@ def test_the_best_trial_is_complete_with_the_highest_accuracy_and_the_first_of_a
     assert best_trial(TRIALS[::-1]).number == 1
 
 
+def test_the_line_of_a_trial_names_the_settings_that_differ():
+    assert PLAN.label(TRIALS[1]) == "trial 1 (lr 0.125, hidden [16, 8])"
+
+
 def test_the_summary_names_the_best_trials_settings_and_counts_all():
     assert summary(PLAN, TRIALS) == {
         "variant": "small",
