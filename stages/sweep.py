@@ -12,13 +12,13 @@ from pipeline.figures.style import save_png
 from pipeline.figures.sweeps import sweep_figures
 from pipeline.tuning.packages import require_packages
 
-SPLITS = Path("data/splits")
 STORE = Path("data/sweep")
 
 
 @click.command(cls=Command)
 @click.argument("variant", required=False)
 @click.option("--space", help="Name of a search space in sweep.spaces; default: sweep.space.")
+@click.option("--dataset", help="A dataset of params.yaml; default: the one that it names.")
 @click.option(
     "--scheduler",
     metavar="tcp://HOST:PORT",
@@ -34,6 +34,7 @@ STORE = Path("data/sweep")
 def main(
     variant: str | None,
     space: str | None,
+    dataset: str | None,
     scheduler: str | None,
     workers: int | None,
     results: Path | None,
@@ -43,17 +44,20 @@ def main(
     Resumes an interrupted run of the same sweep.
     """
     require_packages()
+    from pipeline.tuning.dataset import with_dataset
     from pipeline.tuning.plan import SweepPlan
     from pipeline.tuning.results import importances, summary, trial_table, winning_command
     from pipeline.tuning.run import run_trials
     from pipeline.tuning.space import logarithmic
 
-    settings = read_params()
-    variant = variant or settings.sweep.variant
-    name = space or settings.sweep.space
-    plan = SweepPlan.of(settings, variant, name)
-    trials = run_trials(plan, SPLITS, STORE, click.echo, scheduler, workers)
-    found, table = summary(plan, trials), trial_table(plan, trials)
+    asked = read_params()
+    variant = variant or asked.sweep.variant
+    name = space or asked.sweep.space
+    plan = SweepPlan.of(asked, variant, name)  # before a download
+    settings, splits = with_dataset(asked, dataset, STORE, click.echo)
+    trials = run_trials(plan, splits, STORE, click.echo, scheduler, workers)
+    found = {"dataset": settings.dataset, "space": name} | summary(plan, trials)
+    table = trial_table(plan, trials)
     title = f"{variant} on {settings.dataset}, {name}"
     published = [(point.lr, point.accuracy) for point in plan.space.published]
     figures = sweep_figures(table, importances(trials), published, logarithmic(plan.space), title)
@@ -67,7 +71,8 @@ def main(
         f"best of {len(trials)}: trial {found['best_trial']}, "
         f"validation accuracy {found['validation_accuracy']:.2%}; to train it:"
     )
-    click.echo(winning_command(plan, trials))
+    other = f" -S dataset={settings.dataset}" if settings.dataset != asked.dataset else ""
+    click.echo(winning_command(plan, trials) + other)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """`python -m pipeline ...`, run on real digits as a user would run it."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -258,3 +259,38 @@ def test_results_together_need_the_models_and_the_images_that_they_were_trained_
     )
     write_summary(together, "good")
     assert refusal() == "Error: --together needs 2 or more variants, got 1\n"
+
+
+def test_results_of_two_variants_are_compared_on_the_same_images(together):
+    untrained(together, {"dataset": "mnist-5k", "source": "a test"})
+    result = command(together, "results", "--compare", "good", "bad", "--images", "compared")
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    counts = [int(line.split()[0].replace(",", "")) for line in lines[:4]]
+    assert sum(counts) == 1500
+    assert counts[1] > 1000  # bad knows one digit
+    assert lines[1].endswith("only good right")
+    assert lines[4].startswith("McNemar's exact test on 1,500 test images: p = ")
+    assert lines[4].endswith("is hardly chance")
+    shown = lines[5].removeprefix("test images that only good gets right: ").split(", ")
+    assert len(shown) == 21
+    assert shown[-1] == "..."
+    assert {path.name for path in (together / "compared").iterdir()} == {
+        "only_good.png", "only_bad.png",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--compare", "good", "good"], "--compare needs two different variants, got good twice"),
+        (["--compare", "good", "gone"], "models/gone.npz does not exist"),
+        (["--compare", "good", "bad", "--together"], "--compare and --together exclude each other"),
+        (["--images", "x"], "--images goes with --compare"),
+    ],
+)
+def test_a_comparison_that_cannot_be_is_a_one_line_error(together, arguments, message):
+    result = command(together, "results", *arguments)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert re.fullmatch(r"Error: [^\n]+\n", result.stderr)
+    assert message in result.stderr

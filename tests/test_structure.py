@@ -21,8 +21,8 @@ MODULES = sorted(
 )
 # A module may import from its own room and from the rooms after it.
 ROOMS = [
-    "commands", "report", "figures", "tracking", "evaluation", "ensemble", "tuning", "nn", "raw",
-    "datasets", "base",
+    "commands", "report", "figures", "tracking", "comparison", "evaluation", "ensemble", "tuning",
+    "nn", "raw", "datasets", "base",
 ]  # fmt: skip
 
 
