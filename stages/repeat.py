@@ -7,7 +7,7 @@ dataset other than that of params.yaml lie in folders with its name.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
@@ -18,9 +18,6 @@ from pipeline.base.params import Settings
 from pipeline.base.params_file import read_params
 from pipeline.datasets.parquet import open_examples
 from pipeline.tuning.packages import require_packages
-
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
 
 STORE = Path("data/sweep")
 REPEATS = Path("metrics/repeat")
@@ -96,7 +93,7 @@ class Places:
     workers: int | None
 
 
-def _repeat(settings: Settings, variant: str, seeds: int, places: Places) -> list["FrozenTrial"]:
+def _repeat(settings: Settings, variant: str, seeds: int, places: Places) -> list[Any]:
     from pipeline.tuning.plan import RepeatPlan
     from pipeline.tuning.repeats import repeat_statistics
     from pipeline.tuning.run import run_trials
@@ -117,7 +114,7 @@ def _repeat(settings: Settings, variant: str, seeds: int, places: Places) -> lis
 def _pair(
     settings: Settings,
     variants: tuple[str, str],
-    trials: list[list["FrozenTrial"]],
+    trials: list[list[Any]],
     places: Places,
 ) -> None:
     from pipeline.figures.compared import pairs_figure

@@ -1,5 +1,6 @@
 """Stage report: results of all stages -> report/index.html, report/draw.html."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from pipeline.datasets.images import HEIGHT, WIDTH, LabelledImages
 from pipeline.datasets.parquet import open_examples
 from pipeline.nn.model_file import Model, load_model
 from pipeline.report.drawing import draw_page
-from pipeline.report.page import ReportContent, Variant, report_page
+from pipeline.report.page import ReportContent, Studies, Variant, report_page
 
 SPLITS = Path("data/splits")
 MODELS = Path("models")
 SUMMARY = Path("metrics/summary.json")
 PLOTS = Path("plots")
+STUDIES = Path("metrics/repeat")
 REPORT = Path("report")
 
 
@@ -48,6 +50,8 @@ def main() -> None:
             )
             for name in settings.variants
         },
+        {split: _digest(SPLITS / f"{split}.parquet") for split in ("train", "validation", "test")},
+        _studies(settings.dataset),
     )
     with whole_folder(REPORT) as folder:
         (folder / "index.html").write_text(report_page(content), encoding="utf-8")
@@ -80,6 +84,31 @@ def _pictures(test: ExampleSet) -> LabelledImages:
         ]
     )
     return LabelledImages(images.reshape(-1, HEIGHT, WIDTH), test.labels)
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _studies(dataset: str) -> Studies:
+    """Return what sweeps and repeats have left for a dataset, by the names of their files."""
+    found: dict[str, list[dict[str, Any]]] = {
+        kind: [] for kind in ("repeats", "pairs", "folds", "sweeps")
+    }
+    for path in sorted(STUDIES.glob("*.json")):
+        study = read_json(path)
+        if study.get("dataset") == dataset:
+            found[_kind(path)].append(study)
+    return Studies(**found)
+
+
+def _kind(path: Path) -> str:
+    if path.stem.endswith(".sweep"):
+        return "sweeps"
+    if path.stem.endswith(".folds"):
+        return "folds"
+    return "pairs" if ".vs." in path.stem else "repeats"
 
 
 def _figures(variant: str) -> dict[str, bytes]:

@@ -1,4 +1,8 @@
-"""Stage sweep: data/splits/ -> metrics/sweep.json, plots/sweep.csv, plots/sweep/*.png."""
+"""Stage sweep: data/splits/ -> metrics/sweep.json, plots/sweep.csv, plots/sweep/*.png.
+
+It also leaves metrics/repeat/VARIANT.SPACE.sweep.json for the report, as repeats leave theirs. That
+is no out of the stage, because `dvc repro report` would then run the sweep.
+"""
 
 from pathlib import Path
 
@@ -13,6 +17,7 @@ from pipeline.figures.sweeps import sweep_figures
 from pipeline.tuning.packages import require_packages
 
 STORE = Path("data/sweep")
+STUDIES = Path("metrics/repeat")
 
 
 @click.command(cls=Command)
@@ -67,6 +72,12 @@ def main(
     columns = {str(column): table[column] for column in table}
     write_table(results / "sweep.csv" if results else Path("plots/sweep.csv"), columns)
     write_json(results / "sweep.json" if results else Path("metrics/sweep.json"), found)
+    if results is None:
+        study = found | {
+            "trials": table.astype(object).where(table.notna(), None).to_dict("records")
+        }
+        others = settings.dataset if settings.dataset != asked.dataset else ""
+        write_json(STUDIES / others / f"{variant}.{name}.sweep.json", study)
     click.echo(
         f"best of {len(trials)}: trial {found['best_trial']}, "
         f"validation accuracy {found['validation_accuracy']:.2%}; to train it:"

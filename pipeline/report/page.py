@@ -2,7 +2,8 @@
 
 import base64
 import io
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,13 +18,25 @@ from pipeline.base.colours import SERIES, SERIES_DARK
 from pipeline.base.errors import DataError
 from pipeline.base.params import Settings, VariantSettings
 from pipeline.base.tables import Table
+from pipeline.comparison import Comparison, compare_predictions
 from pipeline.datasets.examples import ExampleSet
 from pipeline.datasets.images import HEIGHT, PIXELS, WIDTH
+from pipeline.nn.network import DIVIDED
 from pipeline.report import charts
 from pipeline.report.vega import vega_script
 
 SAMPLES = 8
 """Images shown per class and split."""
+SHOWN_MISTAKES = 12
+"""Mistakes of the best network on the first screen."""
+HIGHLIGHTED = 8
+"""Curves that stand out where there are more variants."""
+TRIALS = 8
+"""Best trials of a sweep in its table."""
+CHANCE = 0.05
+"""The p-value from which a difference may well be chance."""
+CHARTS = ("confusion", "curves")
+"""Figures that the page leaves out, because it has interactive charts of the same."""
 
 UNITS = {"cross_entropy": "nats", "mean_squared_error": "MSE"}
 LOSSES = {"cross_entropy": "cross-entropy (nats)", "mean_squared_error": "mean squared error"}
@@ -45,23 +58,32 @@ NAMES = {
 
 # File name: caption and alternative text.
 FIGURES = {
-    "One image through the network": {
-        "architecture": (
-            "The network, layer by layer.",
-            "columns of neurons from input to output, with the size and parameters of each layer",
+    "What it predicts": {
+        "mistakes": (
+            "The wrong predictions with the highest confidence.",
+            "misclassified test images, each with the predicted and the true class",
         ),
+        "predictions": (
+            "Random test images. Wrong predictions are red, with the true class.",
+            "rows of test images, each with the predicted class and its probability",
+        ),
+    },
+    "One image through the network": {
         "forward": (
-            "Forward pass: how each layer transforms a test image.",
-            "the image, the weights and activations of each layer, and the probability of each "
-            "class",
+            "Forward pass. Each row is a layer: on the left its values, on the right which pixels "
+            "raise (red) or lower (blue) its most active neurons, slightly blurred.",
+            "the image, the probability of each class, and what neurons of each layer respond to",
         ),
         "backward": (
-            "Backward pass: the gradients of the cost for the same image.",
-            "the prediction next to the true class, and the gradients of each layer as heat maps",
+            "Backward pass: the gradients of the cost for the same image, from the last layer to "
+            "the first.",
+            "the prediction and the true class, and the gradients of each layer",
         ),
         "update": (
-            "Update: one step of gradient descent on this image.",
-            "the weights of each layer before and after the step, and their difference",
+            "One step of the optimiser on this image: the answer before and after, and weights "
+            "beside their change, which has a scale of its own.",
+            "the probabilities before and after the step, and the weights of each layer with their "
+            "change",
         ),
     },
     "How training distorts images": {
@@ -71,37 +93,24 @@ FIGURES = {
             "a test image on the left, and sixteen distorted versions of it",
         ),
     },
-    "Predictions on test images": {
-        "predictions": (
-            "Random test images. Wrong predictions are red, with the true class.",
-            "rows of test images, each with the predicted class and its probability",
-        ),
-        "mistakes": (
-            "The wrong predictions with the highest confidence.",
-            "misclassified test images, each with the predicted and the true class",
-        ),
-    },
-    "How accurate it is": {
-        "confusion": (
-            "Confusion matrix: true against predicted classes.",
-            "the confusion matrix as a heat map with counts",
+    "How far its confidence can be trusted": {
+        "calibration": (
+            "Accuracy of the images of each level of confidence, with 95 % intervals. On the "
+            "diagonal the two are equal.",
+            "accuracy against confidence, and the number of images at each level of confidence",
         ),
         "quality": (
             "Precision and recall of each class.",
             "one line per class, from its precision to its recall",
         ),
-        "calibration": (
-            "Calibration: on the diagonal, accuracy equals confidence.",
-            "accuracy against confidence, and the number of images at each level of confidence",
-        ),
     },
-    "How it learned": {
-        "curves": (
-            "Cost and accuracy after each epoch.",
-            "training and validation curves of cost and accuracy",
+    "What it is made of, and how it changed": {
+        "architecture": (
+            "The network, layer by layer. Of large layers, the neurons with the largest weights.",
+            "columns of neurons from input to output, with the size and parameters of each layer",
         ),
         "norms": (
-            "Norms of the weights and gradients of each layer after each epoch.",
+            "Norms of the weights and of the gradients of each layer after each epoch.",
             "curves of the norms of the weights and gradients of each layer",
         ),
     },
@@ -122,7 +131,8 @@ class Variant:
     """The settings and results of one network.
 
     settings: with overrides applied; metrics: the network's entry in metrics/summary.json;
-    predictions: a table of class names with columns label and prediction; figures: PNG files by
+    predictions: a table of the test images in order, with class names in columns label and
+    prediction, and a column confidence; figures: PNG files by
     name; versions: versions of the packages that trained the network.
     """
 
@@ -138,13 +148,52 @@ class ReportContent:
     """Everything that a report shows.
 
     splits: train, validation and test; history: a table with columns variant, split, epoch, cost
-    and accuracy.
+    and accuracy; digests: the SHA-256 of the files of each split; studies: what sweeps and repeats
+    have left for this dataset.
     """
 
     settings: Settings
     splits: Mapping[str, ExampleSet]
     history: Table
     variants: Mapping[str, Variant]
+    digests: Mapping[str, str]
+    studies: "Studies"
+
+
+@dataclass(frozen=True)
+class Studies:
+    """What sweeps and repeats have left, as in their JSON files; each may be empty."""
+
+    repeats: Sequence[Mapping[str, Any]] = ()
+    pairs: Sequence[Mapping[str, Any]] = ()
+    folds: Sequence[Mapping[str, Any]] = ()
+    sweeps: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A test image that the best network gets wrong. confidence: as a share."""
+
+    picture: Picture
+    label: str
+    prediction: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Which network is best, by how much, and what it gets wrong.
+
+    ranking: the variants by validation accuracy; comparison: of the first two on the test images,
+    None if there is only one; confused: true class, predicted class and number of the most frequent
+    mistake, None if there is none.
+    """
+
+    ranking: Sequence[str]
+    comparison: Comparison | None
+    wrong: int
+    confused: tuple[str, str, int] | None
+    mistakes: Sequence[Mistake]
 
 
 _HERE = Path(__file__).parent
@@ -173,6 +222,10 @@ def report_page(content: ReportContent) -> str:
             counts=_counts(content.splits),
             samples={split: _samples(part) for split, part in content.splits.items()},
             figures={name: _figures(name, variant) for name, variant in content.variants.items()},
+            answer=_answer(content),
+            chance=CHANCE,
+            divided=DIVIDED,
+            best_trials=[_best_trials(study) for study in content.studies.sweeps],
             charts={
                 "specs": _specs(content),
                 "history": charts.history_rows(content.history),
@@ -204,6 +257,59 @@ COLUMNS = (
     Column("test_f1"),
     Column("test_sample_accuracy", kind=lambda variant: variant.metrics["test_sample_images"]),
 )
+
+
+def _answer(content: ReportContent) -> Answer:
+    """Return what the first screen says. Only validation images decide which network is best."""
+    variants = content.variants
+    ranking = _ranking(variants)
+    table = variants[ranking[0]].predictions
+    right = {
+        name: variants[name].predictions["label"] == variants[name].predictions["prediction"]
+        for name in ranking[:2]
+    }
+    comparison = compare_predictions(*right.values()) if len(right) == 2 else None
+    wrong = np.flatnonzero(~right[ranking[0]])
+    pairs = Counter(zip(table["label"][wrong], table["prediction"][wrong], strict=True))
+    confused = None
+    if pairs:
+        (label, prediction), count = max(pairs.items(), key=lambda item: (item[1], item[0]))
+        confused = (str(label), str(prediction), count)
+    order = np.argsort(-table["confidence"][wrong], kind="stable")
+    rows = wrong[order[:SHOWN_MISTAKES]]
+    mistakes = [
+        Mistake(
+            picture, str(table["label"][row]), str(table["prediction"][row]),
+            float(table["confidence"][row]),
+        )
+        for row, picture in zip(rows, _pictures(content.splits["test"], rows), strict=True)
+    ]  # fmt: skip
+    return Answer(ranking, comparison, len(wrong), confused, mistakes)
+
+
+def _pictures(examples: ExampleSet, rows: NDArray[np.int64]) -> list[Picture]:
+    """Return a picture of each of some examples, by their place in the set."""
+    found: dict[int, Picture] = {}
+    start = 0
+    for block in examples.blocks():
+        for row in rows[(rows >= start) & (rows < start + len(block))].tolist():
+            brightness = block.normalization.undo(block.inputs[row - start : row - start + 1])
+            images = (brightness * 255).round().clip(0, 255).astype(np.uint8)
+            found[row] = _strip(images.reshape(-1, HEIGHT, WIDTH))
+        start += len(block)
+    if len(found) < len(rows):
+        raise DataError(
+            f"the predictions are of other images than the {start} of the test part; "
+            "`dvc repro` brings both up to date"
+        )
+    return [found[row] for row in rows.tolist()]
+
+
+def _best_trials(study: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the completed trials of a sweep with the highest validation accuracies."""
+    ended = [trial for trial in study["trials"] if trial["state"] == "complete"]
+    ended.sort(key=lambda trial: -trial["validation_accuracy"])
+    return ended[:TRIALS]
 
 
 def _best(variants: Mapping[str, Variant], column: Column) -> list[str]:
@@ -256,22 +362,39 @@ def _specs(content: ReportContent) -> dict[str, charts.Spec]:
     """Return the specification of each chart, by the id of its element in the page."""
     classes = content.splits["train"].description.class_names
     every = list(content.variants)
+    ranking = _ranking(content.variants)
+    highlighted = ranking[:HIGHLIGHTED] if len(every) > HIGHLIGHTED else []
     specs = {
         "accuracies": charts.accuracies_chart(
             {name: variant.metrics for name, variant in content.variants.items()}
         ),
-        "together-accuracy": charts.together_chart(every, every, "accuracy", "accuracy"),
+        "together-accuracy": charts.together_chart(
+            every, every, highlighted, "accuracy", "accuracy"
+        ),
         "counts": charts.counts_chart(_counts(content.splits), classes),
     }
     for loss, names in _rivals(content.variants).items():
         unit = LOSSES[loss]
-        specs[f"together-{loss}"] = charts.together_chart(every, names, "cost", unit)
+        chosen = [name for name in highlighted if name in names]
+        specs[f"together-{loss}"] = charts.together_chart(every, names, chosen, "cost", unit)
     for name, variant in content.variants.items():
         unit = LOSSES[variant.settings.loss]
         specs[f"accuracy-{name}"] = charts.variant_chart(name, "accuracy", "accuracy")
         specs[f"cost-{name}"] = charts.variant_chart(name, "cost", unit)
         specs[f"confusion-{name}"] = charts.confusion_chart(name, variant.predictions, classes)
+    studies = content.studies
+    if studies.repeats:
+        specs["repeats"] = charts.repeats_chart(studies.repeats)
+    if studies.pairs:
+        specs["pairs"] = charts.pairs_chart(studies.pairs)
+    for number, study in enumerate(studies.sweeps):
+        specs[f"sweep-{number}"] = charts.sweep_chart(study)
     return specs
+
+
+def _ranking(variants: Mapping[str, Variant]) -> list[str]:
+    """Return the variants by validation accuracy, the best first."""
+    return sorted(variants, key=lambda name: -variants[name].metrics["validation_accuracy"])
 
 
 def _counts(splits: Mapping[str, ExampleSet]) -> dict[str, list[int]]:
@@ -319,9 +442,11 @@ def _figures(name: str, variant: Variant) -> dict[str, list[tuple[str, str, Pict
     others = {
         file: (file.replace("_", " ").capitalize(), file.replace("_", " "))
         for file in sorted(variant.figures)
-        if file not in known
+        if file not in known and file not in CHARTS
     }
-    pictures = {file: _embedded(file, png) for file, png in variant.figures.items()}
+    pictures = {
+        file: _embedded(file, png) for file, png in variant.figures.items() if file not in CHARTS
+    }
     groups = {
         title: [
             (caption, f"{name}: {seen}", pictures[file])
