@@ -1,8 +1,5 @@
 """The report as one self-contained HTML page; the same content gives the same bytes."""
 
-import base64
-import io
-from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -12,23 +9,20 @@ from typing import Any
 import jinja2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from pipeline.base.colours import SERIES, SERIES_DARK
-from pipeline.base.errors import DataError
 from pipeline.base.params import Settings, VariantSettings
 from pipeline.base.tables import Table
-from pipeline.comparison import Comparison, compare_predictions
 from pipeline.datasets.examples import ExampleSet
 from pipeline.datasets.images import HEIGHT, PIXELS, WIDTH
 from pipeline.nn.network import DIVIDED
 from pipeline.report import charts
+from pipeline.report.answer import answer_of, ranking_of
+from pipeline.report.pictures import Picture, embedded_picture, strip_picture
 from pipeline.report.vega import vega_script
 
 SAMPLES = 8
 """Images shown per class and split."""
-SHOWN_MISTAKES = 12
-"""Mistakes of the best network on the first screen."""
 HIGHLIGHTED = 8
 """Curves that stand out where there are more variants."""
 TRIALS = 8
@@ -118,22 +112,13 @@ FIGURES = {
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An image as a data URI, with its size in pixels."""
-
-    uri: str
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
 class Variant:
     """The settings and results of one network.
 
     settings: with overrides applied; metrics: the network's entry in metrics/summary.json;
     predictions: a table of the test images in order, with class names in columns label and
-    prediction, and a column confidence; figures: PNG files by
-    name; versions: versions of the packages that trained the network.
+    prediction, and a column confidence; figures: PNG files by name; versions: versions of the
+    packages that trained the network.
     """
 
     settings: VariantSettings
@@ -170,32 +155,6 @@ class Studies:
     sweeps: Sequence[Mapping[str, Any]] = ()
 
 
-@dataclass(frozen=True)
-class Mistake:
-    """A test image that the best network gets wrong. confidence: as a share."""
-
-    picture: Picture
-    label: str
-    prediction: str
-    confidence: float
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Which network is best, by how much, and what it gets wrong.
-
-    ranking: the variants by validation accuracy; comparison: of the first two on the test images,
-    None if there is only one; confused: true class, predicted class and number of the most frequent
-    mistake, None if there is none.
-    """
-
-    ranking: Sequence[str]
-    comparison: Comparison | None
-    wrong: int
-    confused: tuple[str, str, int] | None
-    mistakes: Sequence[Mistake]
-
-
 _HERE = Path(__file__).parent
 
 
@@ -222,7 +181,11 @@ def report_page(content: ReportContent) -> str:
             counts=_counts(content.splits),
             samples={split: _samples(part) for split, part in content.splits.items()},
             figures={name: _figures(name, variant) for name, variant in content.variants.items()},
-            answer=_answer(content),
+            answer=answer_of(
+                _accuracies(content.variants),
+                {name: variant.predictions for name, variant in content.variants.items()},
+                content.splits["test"],
+            ),
             chance=CHANCE,
             divided=DIVIDED,
             best_trials=[_best_trials(study) for study in content.studies.sweeps],
@@ -257,52 +220,6 @@ COLUMNS = (
     Column("test_f1"),
     Column("test_sample_accuracy", kind=lambda variant: variant.metrics["test_sample_images"]),
 )
-
-
-def _answer(content: ReportContent) -> Answer:
-    """Return what the first screen says. Only validation images decide which network is best."""
-    variants = content.variants
-    ranking = _ranking(variants)
-    table = variants[ranking[0]].predictions
-    right = {
-        name: variants[name].predictions["label"] == variants[name].predictions["prediction"]
-        for name in ranking[:2]
-    }
-    comparison = compare_predictions(*right.values()) if len(right) == 2 else None
-    wrong = np.flatnonzero(~right[ranking[0]])
-    pairs = Counter(zip(table["label"][wrong], table["prediction"][wrong], strict=True))
-    confused = None
-    if pairs:
-        (label, prediction), count = max(pairs.items(), key=lambda item: (item[1], item[0]))
-        confused = (str(label), str(prediction), count)
-    order = np.argsort(-table["confidence"][wrong], kind="stable")
-    rows = wrong[order[:SHOWN_MISTAKES]]
-    mistakes = [
-        Mistake(
-            picture, str(table["label"][row]), str(table["prediction"][row]),
-            float(table["confidence"][row]),
-        )
-        for row, picture in zip(rows, _pictures(content.splits["test"], rows), strict=True)
-    ]  # fmt: skip
-    return Answer(ranking, comparison, len(wrong), confused, mistakes)
-
-
-def _pictures(examples: ExampleSet, rows: NDArray[np.int64]) -> list[Picture]:
-    """Return a picture of each of some examples, by their place in the set."""
-    found: dict[int, Picture] = {}
-    start = 0
-    for block in examples.blocks():
-        for row in rows[(rows >= start) & (rows < start + len(block))].tolist():
-            brightness = block.normalization.undo(block.inputs[row - start : row - start + 1])
-            images = (brightness * 255).round().clip(0, 255).astype(np.uint8)
-            found[row] = _strip(images.reshape(-1, HEIGHT, WIDTH))
-        start += len(block)
-    if len(found) < len(rows):
-        raise DataError(
-            f"the predictions are of other images than the {start} of the test part; "
-            "`dvc repro` brings both up to date"
-        )
-    return [found[row] for row in rows.tolist()]
 
 
 def _best_trials(study: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -362,7 +279,7 @@ def _specs(content: ReportContent) -> dict[str, charts.Spec]:
     """Return the specification of each chart, by the id of its element in the page."""
     classes = content.splits["train"].description.class_names
     every = list(content.variants)
-    ranking = _ranking(content.variants)
+    ranking = ranking_of(_accuracies(content.variants))
     highlighted = ranking[:HIGHLIGHTED] if len(every) > HIGHLIGHTED else []
     specs = {
         "accuracies": charts.accuracies_chart(
@@ -392,9 +309,8 @@ def _specs(content: ReportContent) -> dict[str, charts.Spec]:
     return specs
 
 
-def _ranking(variants: Mapping[str, Variant]) -> list[str]:
-    """Return the variants by validation accuracy, the best first."""
-    return sorted(variants, key=lambda name: -variants[name].metrics["validation_accuracy"])
+def _accuracies(variants: Mapping[str, Variant]) -> dict[str, float]:
+    return {name: variant.metrics["validation_accuracy"] for name, variant in variants.items()}
 
 
 def _counts(splits: Mapping[str, ExampleSet]) -> dict[str, list[int]]:
@@ -421,19 +337,8 @@ def _samples(examples: ExampleSet) -> list[Picture]:
     for inputs in samples:
         brightness = examples.normalization.undo(np.reshape(inputs, (-1, PIXELS)))
         images = (brightness * 255).round().clip(0, 255).astype(np.uint8)
-        pictures.append(_strip(images.reshape(-1, HEIGHT, WIDTH)))
+        pictures.append(strip_picture(images.reshape(-1, HEIGHT, WIDTH)))
     return pictures
-
-
-def _strip(images: NDArray[np.uint8]) -> Picture:
-    """Put images of shape (N, 28, 28) into one row, with two transparent pixels between them."""
-    width = max(1, len(images) * (WIDTH + 2) - 2)
-    grey_and_opacity = np.zeros((HEIGHT, width, 2), np.uint8)
-    for place, image in enumerate(images):
-        left = place * (WIDTH + 2)
-        grey_and_opacity[:, left : left + WIDTH, 0] = image
-        grey_and_opacity[:, left : left + WIDTH, 1] = 255
-    return _picture(Image.fromarray(grey_and_opacity, "LA"))
 
 
 def _figures(name: str, variant: Variant) -> dict[str, list[tuple[str, str, Picture]]]:
@@ -445,7 +350,9 @@ def _figures(name: str, variant: Variant) -> dict[str, list[tuple[str, str, Pict
         if file not in known and file not in CHARTS
     }
     pictures = {
-        file: _embedded(file, png) for file, png in variant.figures.items() if file not in CHARTS
+        file: embedded_picture(file, png)
+        for file, png in variant.figures.items()
+        if file not in CHARTS
     }
     groups = {
         title: [
@@ -456,22 +363,6 @@ def _figures(name: str, variant: Variant) -> dict[str, list[tuple[str, str, Pict
         for title, group in (FIGURES | {"Other figures": others}).items()
     }
     return {title: figures for title, figures in groups.items() if figures}
-
-
-def _embedded(name: str, png: bytes) -> Picture:
-    try:
-        with Image.open(io.BytesIO(png)) as image:
-            width, height = image.size
-    except OSError as error:
-        raise DataError(f"the figure {name} is not a valid image: {error}") from error
-    data = base64.b64encode(png).decode()
-    return Picture(f"data:image/png;base64,{data}", width, height)
-
-
-def _picture(image: Image.Image) -> Picture:
-    content = io.BytesIO()
-    image.save(content, "PNG")
-    return _embedded("of samples", content.getvalue())
 
 
 @cache

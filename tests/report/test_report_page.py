@@ -286,9 +286,16 @@ def test_the_first_screen_says_which_network_is_best_by_how_much_and_what_it_get
 
 
 def test_predictions_of_other_images_than_the_test_part_are_refused(content):
-    few = replace(content, splits=content.splits | {"test": content.splits["test"].first(3)})
-    with pytest.raises(DataError, match="the predictions are of other images than the 3"):
-        report_page(few)
+    test = content.splits["test"]
+    quick = content.variants["quick"].predictions
+    other = quick | {"label": np.roll(quick["label"], 1)}
+    stale = content.variants | {"quick": replace(content.variants["quick"], predictions=other)}
+    for wrong in (
+        replace(content, splits=content.splits | {"test": test.first(3)}),
+        replace(content, variants=stale),
+    ):
+        with pytest.raises(DataError, match="the predictions of quick are of other images than"):
+            report_page(wrong)
 
 
 def test_everything_is_open_and_nothing_has_to_be_unfolded(plain):
