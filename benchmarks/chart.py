@@ -6,7 +6,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from pipeline.figures.style import INK, SERIES, save_png, style
+from pipeline.base.colours import SERIES
+from pipeline.figures.style import INK, save_png, style
 
 BAR = 0.8
 """Total width of the bars of a variant."""

@@ -168,7 +168,8 @@ def draw(runs: list[dict[str, Any]], path: Path) -> None:
     """Draw the peak memory of each stage against the number of images."""
     from matplotlib.figure import Figure
 
-    from pipeline.figures.style import SERIES, save_png, style
+    from pipeline.base.colours import SERIES
+    from pipeline.figures.style import save_png, style
 
     with style():
         figure = Figure(figsize=(8, 4), layout="constrained")

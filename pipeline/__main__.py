@@ -11,6 +11,7 @@ from pipeline.base.command import Command
 from pipeline.base.errors import DataError, SettingsError, printable
 from pipeline.base.files import read_json, whole_file
 from pipeline.base.params_file import read_params
+from pipeline.comparison import compare_models
 from pipeline.datasets.examples import Examples
 from pipeline.datasets.parquet import StoredExamples, open_examples, read_examples
 from pipeline.ensemble import measure_together
@@ -18,6 +19,7 @@ from pipeline.nn.devices import find_device
 from pipeline.nn.inspection import Inspection, inspect
 from pipeline.nn.layers import Array
 from pipeline.nn.model_file import Model, load_model
+from pipeline.nn.network import DIVIDED
 from pipeline.nn.prediction import check_fits, predict_probabilities
 from pipeline.nn.streaming import hold, training_set
 from pipeline.nn.training import Training, make_network
@@ -26,6 +28,10 @@ SPLITS = Path("data/splits")
 MODELS = Path("models")
 SUMMARY = Path("metrics/summary.json")
 EXPERIMENTS = Path("experiments.html")
+CHANCE = 0.05
+"""The p-value from which a difference may well be chance."""
+LISTED = 20
+"""Test images that --compare lists at most."""
 
 
 class _Commands(click.Group):
@@ -203,12 +209,32 @@ def experiments(*, commits: int, all_branches: bool, all_tags: bool) -> None:
     is_flag=True,
     help="Also show what the variants reach when their probabilities are averaged.",
 )
-def results(*, together: bool) -> None:
+@click.option(
+    "--compare",
+    nargs=2,
+    metavar="A B",
+    help="Show instead which test images each of two variants alone gets right.",
+)
+@click.option(
+    "--images",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="With --compare: save figures of those images in this folder.",
+)
+def results(*, together: bool, compare: tuple[str, str] | None, folder: Path | None) -> None:
     """Show metrics/summary.json as a table.
 
     With --together, it ends with the averages of all variants and of the best. Only validation
-    images decide which are the best, and how many.
+    images decide which are the best, and how many. With --compare, McNemar's exact test says
+    whether the difference of two variants on the test images may be chance.
     """
+    if compare is not None:
+        if together:
+            raise SettingsError("--compare and --together exclude each other; results takes one")
+        _compare(*compare, folder)
+        return
+    if folder is not None:
+        raise SettingsError("--images goes with --compare")
     if not SUMMARY.exists():
         raise DataError(f"{SUMMARY} does not exist; make it with: dvc repro")
     try:
@@ -232,6 +258,37 @@ def _print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         click.echo("  ".join([first, *others]))
+
+
+def _compare(one: str, other: str, folder: Path | None) -> None:
+    if one == other:
+        raise SettingsError(f"--compare needs two different variants, got {one} twice")
+    first, second = (load_model(MODELS / f"{name}.npz") for name in (one, other))
+    test = _stored("test").read()
+    found, *probabilities = compare_models(first, second, test)
+    for name, count in (
+        (f"{one} and {other} right", found.both),
+        (f"only {one} right", len(found.only_one)),
+        (f"only {other} right", len(found.only_other)),
+        ("both wrong", found.neither),
+    ):
+        click.echo(f"{count:>7,}  {printable(name)}")
+    verdict = "may be chance" if found.p >= CHANCE else "is hardly chance"
+    click.echo(
+        f"McNemar's exact test on {found.images:,} test images: p = {found.p:.2g}, "
+        f"the difference {verdict}"
+    )
+    for name, rows in ((one, found.only_one), (other, found.only_other)):
+        shown = ", ".join(map(str, rows[:LISTED])) + (", ..." if len(rows) > LISTED else "")
+        if len(rows):
+            click.echo(f"test images that only {printable(name)} gets right: {shown}")
+    if folder is not None:
+        from pipeline.figures.compared import compared_figures
+        from pipeline.figures.style import save_png
+
+        for file, figure in compared_figures((first, second), test, probabilities, found).items():
+            save_png(figure, folder / f"{file}.png")
+            click.echo(printable(f"saved {folder / file}.png"))
 
 
 def _together(variants: list[str]) -> list[tuple[str, ...]]:
@@ -308,7 +365,8 @@ def _print_inspection(model: Model, inspection: Inspection, title: str, *, label
 def _show(model: Model, title: str, inputs: np.ndarray) -> None:
     (probabilities,) = predict_probabilities(model, inputs)
     names = [printable(name) for name in model.class_names]
-    click.echo(f"{printable(title)}: {names[probabilities.argmax()]}")
+    divided = f" ({DIVIDED})" if model.network.architecture.divides_outputs else ""
+    click.echo(f"{printable(title)}: {names[probabilities.argmax()]}{divided}")
     width = max(map(len, names))
     for name, probability in zip(names, probabilities, strict=True):
         bar = "#" * round(40 * float(probability))

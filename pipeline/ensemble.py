@@ -42,7 +42,7 @@ def measure_together(
     for model in models:
         check_fits(model, validation)
         check_fits(model, test)
-        _check_images(model, validation)
+        check_images(model, validation)
     on_validation = [predict_probabilities(model, validation.inputs) for model in models]
     on_test = [predict_probabilities(model, test.inputs) for model in models]
     ranked, count = choose_best(on_validation, validation.labels)
@@ -84,7 +84,7 @@ def _right(probabilities: Sequence[Probabilities], labels: NDArray[np.uint8]) ->
     return int((mean.argmax(axis=1) == labels).sum())
 
 
-def _check_images(model: Model, examples: Examples) -> None:
+def check_images(model: Model, examples: Examples) -> None:
     """Raise DataError if a model comes from another dataset: it may have seen these images."""
     description = examples.description
     known = model.training.get("dataset"), model.training.get("source")

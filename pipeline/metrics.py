@@ -1,6 +1,7 @@
 """Metrics of predictions: small formulas, tested against scikit-learn."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,18 @@ def wilson_interval(hits: int, count: int) -> tuple[float, float]:
     half = Z_95 * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2)) / (1 + z2 / count)
     low, high = center - half, center + half
     return (0.0 if hits == 0 else low), (1.0 if hits == count else high)
+
+
+def mcnemar_p(only_one: int, only_other: int) -> float:
+    """Return the two-sided p-value of McNemar's exact test.
+
+    only_one, only_other: number of images that one of two networks alone gets right. If the two
+    were equally good, each of those images would be as likely to be of one kind as of the other.
+    Source: McNemar 1947, https://doi.org/10.1007/BF02295996, with the exact binomial distribution.
+    """
+    count, fewer = only_one + only_other, min(only_one, only_other)
+    tail = sum(math.comb(count, hits) for hits in range(fewer + 1))
+    return min(1.0, float(Fraction(2 * tail, 2**count)))
 
 
 def confusion_counts(

@@ -36,9 +36,10 @@ def main() -> None:
     together = {
         "variant": np.repeat(list(histories), [len(of["epoch"]) for of in histories.values()])
     }
+    losses = {name: variant.loss for name, variant in settings.variants.items()}
+    together["loss"] = np.array([losses[name] for name in together["variant"]])
     for column in ("split", "epoch", "cost", "accuracy"):
         together[column] = np.concatenate([of[column] for of in histories.values()])
-    losses = {name: variant.loss for name, variant in settings.variants.items()}
     data = settings.dataset
     figures = {"together": together_figure(histories, f"Validation accuracy on {data}")}
     for measure in ("cost", "accuracy"):

@@ -1,24 +1,29 @@
 """Stage report: results of all stages -> report/index.html, report/draw.html."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from pipeline.base.command import Command
 from pipeline.base.errors import DataError
 from pipeline.base.files import read_json, whole_folder
 from pipeline.base.params_file import read_params
 from pipeline.base.tables import read_table
+from pipeline.datasets.examples import ExampleSet
+from pipeline.datasets.images import HEIGHT, WIDTH, LabelledImages
 from pipeline.datasets.parquet import open_examples
 from pipeline.nn.model_file import Model, load_model
 from pipeline.report.drawing import draw_page
-from pipeline.report.page import ReportContent, Variant, report_page
+from pipeline.report.page import ReportContent, Studies, Variant, report_page
 
 SPLITS = Path("data/splits")
 MODELS = Path("models")
 SUMMARY = Path("metrics/summary.json")
 PLOTS = Path("plots")
+STUDIES = Path("metrics/repeat")
 REPORT = Path("report")
 
 
@@ -34,7 +39,7 @@ def main() -> None:
             split: open_examples(SPLITS / f"{split}.parquet")
             for split in ("train", "validation", "test")
         },
-        read_table(PLOTS / "history.csv", text=("variant", "split")),
+        read_table(PLOTS / "history.csv", text=("variant", "loss", "split")),
         {
             name: Variant(
                 settings.variant(name),
@@ -45,10 +50,15 @@ def main() -> None:
             )
             for name in settings.variants
         },
+        {split: _digest(SPLITS / f"{split}.parquet") for split in ("train", "validation", "test")},
+        _studies(settings.dataset),
     )
     with whole_folder(REPORT) as folder:
         (folder / "index.html").write_text(report_page(content), encoding="utf-8")
-        (folder / "draw.html").write_text(draw_page(_best_first(models, summary)), encoding="utf-8")
+        (folder / "draw.html").write_text(
+            draw_page(_best_first(models, summary), _pictures(content.splits["test"])),
+            encoding="utf-8",
+        )
     click.echo(f"{REPORT}/index.html: {len(models)} variants; {REPORT}/draw.html")
 
 
@@ -63,6 +73,42 @@ def _best_first(models: dict[str, Model], summary: dict[str, Any]) -> list[Model
     """Return the model with the best validation accuracy, then the others by name."""
     best = max(models, key=lambda name: float(summary[name]["validation_accuracy"]))
     return [models[best], *(model for name, model in models.items() if name != best)]
+
+
+def _pictures(test: ExampleSet) -> LabelledImages:
+    """Return the images of the test part as bytes."""
+    images = np.concatenate(
+        [
+            (255 * block.normalization.undo(block.inputs)).round().clip(0, 255).astype(np.uint8)
+            for block in test.blocks()
+        ]
+    )
+    return LabelledImages(images.reshape(-1, HEIGHT, WIDTH), test.labels)
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _studies(dataset: str) -> Studies:
+    """Return what sweeps and repeats have left for a dataset, by the names of their files."""
+    found: dict[str, list[dict[str, Any]]] = {
+        kind: [] for kind in ("repeats", "pairs", "folds", "sweeps")
+    }
+    for path in sorted(STUDIES.glob("*.json")):
+        study = read_json(path)
+        if study.get("dataset") == dataset:
+            found[_kind(path)].append(study)
+    return Studies(**found)
+
+
+def _kind(path: Path) -> str:
+    if path.stem.endswith(".sweep"):
+        return "sweeps"
+    if path.stem.endswith(".folds"):
+        return "folds"
+    return "pairs" if ".vs." in path.stem else "repeats"
 
 
 def _figures(variant: str) -> dict[str, bytes]:

@@ -1,4 +1,8 @@
-"""Stage sweep: data/splits/ -> metrics/sweep.json, plots/sweep.csv, plots/sweep/*.png."""
+"""Stage sweep: data/splits/ -> metrics/sweep.json, plots/sweep.csv, plots/sweep/*.png.
+
+It also leaves metrics/repeat/VARIANT.SPACE.sweep.json for the report, as repeats leave theirs. That
+is no out of the stage, because `dvc repro report` would then run the sweep.
+"""
 
 from pathlib import Path
 
@@ -12,13 +16,14 @@ from pipeline.figures.style import save_png
 from pipeline.figures.sweeps import sweep_figures
 from pipeline.tuning.packages import require_packages
 
-SPLITS = Path("data/splits")
 STORE = Path("data/sweep")
+STUDIES = Path("metrics/repeat")
 
 
 @click.command(cls=Command)
 @click.argument("variant", required=False)
 @click.option("--space", help="Name of a search space in sweep.spaces; default: sweep.space.")
+@click.option("--dataset", help="A dataset of params.yaml; default: the one that it names.")
 @click.option(
     "--scheduler",
     metavar="tcp://HOST:PORT",
@@ -34,6 +39,7 @@ STORE = Path("data/sweep")
 def main(
     variant: str | None,
     space: str | None,
+    dataset: str | None,
     scheduler: str | None,
     workers: int | None,
     results: Path | None,
@@ -43,17 +49,20 @@ def main(
     Resumes an interrupted run of the same sweep.
     """
     require_packages()
+    from pipeline.tuning.dataset import with_dataset
     from pipeline.tuning.plan import SweepPlan
     from pipeline.tuning.results import importances, summary, trial_table, winning_command
     from pipeline.tuning.run import run_trials
     from pipeline.tuning.space import logarithmic
 
-    settings = read_params()
-    variant = variant or settings.sweep.variant
-    name = space or settings.sweep.space
-    plan = SweepPlan.of(settings, variant, name)
-    trials = run_trials(plan, SPLITS, STORE, click.echo, scheduler, workers)
-    found, table = summary(plan, trials), trial_table(plan, trials)
+    asked = read_params()
+    variant = variant or asked.sweep.variant
+    name = space or asked.sweep.space
+    plan = SweepPlan.of(asked, variant, name)  # before a download
+    settings, splits = with_dataset(asked, dataset, STORE, click.echo)
+    trials = run_trials(plan, splits, STORE, click.echo, scheduler, workers)
+    found = {"dataset": settings.dataset, "space": name} | summary(plan, trials)
+    table = trial_table(plan, trials)
     title = f"{variant} on {settings.dataset}, {name}"
     published = [(point.lr, point.accuracy) for point in plan.space.published]
     figures = sweep_figures(table, importances(trials), published, logarithmic(plan.space), title)
@@ -63,11 +72,18 @@ def main(
     columns = {str(column): table[column] for column in table}
     write_table(results / "sweep.csv" if results else Path("plots/sweep.csv"), columns)
     write_json(results / "sweep.json" if results else Path("metrics/sweep.json"), found)
+    if results is None:
+        study = found | {
+            "trials": table.astype(object).where(table.notna(), None).to_dict("records")
+        }
+        others = settings.dataset if settings.dataset != asked.dataset else ""
+        write_json(STUDIES / others / f"{variant}.{name}.sweep.json", study)
     click.echo(
         f"best of {len(trials)}: trial {found['best_trial']}, "
         f"validation accuracy {found['validation_accuracy']:.2%}; to train it:"
     )
-    click.echo(winning_command(plan, trials))
+    other = f" -S dataset={settings.dataset}" if settings.dataset != asked.dataset else ""
+    click.echo(winning_command(plan, trials) + other)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """`python -m pipeline ...`, run on real digits as a user would run it."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +13,7 @@ from pipeline.base.files import write_json
 from pipeline.base.params import VariantSettings
 from pipeline.nn.model_file import Model, load_model, save_model
 from pipeline.nn.network import Network
+from pipeline.nn.training import make_network
 from tests.splits import CLASSES, SCALE, write_splits
 from tests.training import trained
 
@@ -65,6 +67,19 @@ def test_predict_reads_digits_in_large_off_centre_pictures_of_any_colours(folder
     predicted = dict(line.split(": ") for line in result.stdout.splitlines() if line[0] != " ")
     right = [predicted[str(path)] == digit for path, digit in pictures]
     assert np.mean(right) > 0.9
+
+
+def test_predict_says_that_the_outputs_of_sigmoids_are_divided_by_their_sum(folder):
+    settings = VariantSettings(
+        hidden=[4], lr=0.1, batch_size=8, epochs=1, output="sigmoid", loss="mean_squared_error"
+    )
+    network, _ = make_network(settings, 10, 0)
+    model = Model("squares", network, SCALE, CLASSES, {"settings": settings.model_dump()})
+    save_model(folder / "squares.npz", model)
+    divided = "(sigmoid outputs divided by their sum)"
+    first = command(folder, "predict", "squares.npz", "--index", 3).stdout.splitlines()[0]
+    assert first.endswith(divided)
+    assert divided not in command(folder, "predict", "model.npz", "--index", 3).stdout
 
 
 def test_predict_prints_a_probability_for_every_class_that_sum_to_one(folder):
@@ -244,3 +259,38 @@ def test_results_together_need_the_models_and_the_images_that_they_were_trained_
     )
     write_summary(together, "good")
     assert refusal() == "Error: --together needs 2 or more variants, got 1\n"
+
+
+def test_results_of_two_variants_are_compared_on_the_same_images(together):
+    untrained(together, {"dataset": "mnist-5k", "source": "a test"})
+    result = command(together, "results", "--compare", "good", "bad", "--images", "compared")
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    counts = [int(line.split()[0].replace(",", "")) for line in lines[:4]]
+    assert sum(counts) == 1500
+    assert counts[1] > 1000  # bad knows one digit
+    assert lines[1].endswith("only good right")
+    assert lines[4].startswith("McNemar's exact test on 1,500 test images: p = ")
+    assert lines[4].endswith("is hardly chance")
+    shown = lines[5].removeprefix("test images that only good gets right: ").split(", ")
+    assert len(shown) == 21
+    assert shown[-1] == "..."
+    assert {path.name for path in (together / "compared").iterdir()} == {
+        "only_good.png", "only_bad.png",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--compare", "good", "good"], "--compare needs two different variants, got good twice"),
+        (["--compare", "good", "gone"], "models/gone.npz does not exist"),
+        (["--compare", "good", "bad", "--together"], "--compare and --together exclude each other"),
+        (["--images", "x"], "--images goes with --compare"),
+    ],
+)
+def test_a_comparison_that_cannot_be_is_a_one_line_error(together, arguments, message):
+    result = command(together, "results", *arguments)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert re.fullmatch(r"Error: [^\n]+\n", result.stderr)
+    assert message in result.stderr

@@ -98,6 +98,8 @@ def test_every_command_of_the_docs_works_in_its_order_and_runs_the_stages_it_sho
             assert {"0.03", "0.3"} <= set(shown_rates)
         if command.startswith("digits explain"):
             shutil.rmtree(clone / "explained")
+        if "--compare" in command:
+            shutil.rmtree(clone / "compared")
 
 
 def wait_for_queue(folder):

@@ -47,6 +47,13 @@ def test_curves_of_all_variants_are_one_plot_with_a_line_each_and_the_revision_d
     shutil.rmtree(clone / "shown")
     curves = [spec for spec in specs if "during training" in str(spec["title"])]
     assert [spec["encoding"]["y"]["field"] for spec in curves] == ["cost", "accuracy"]
+    # Costs in nats and mean squared errors have an axis each.
+    assert curves[0]["encoding"]["row"]["field"] == "loss"
+    assert curves[0]["resolve"]["scale"]["y"] == "independent"
+    assert {row["loss"] for row in curves[0]["data"]["values"]} <= {
+        "cross_entropy", "mean_squared_error",
+    }  # fmt: skip
+    assert "cdn.jsdelivr.net" not in page.split("var spec")[0]
     for spec in curves:
         assert spec["encoding"]["color"]["field"] == "variant"
         assert spec["encoding"]["strokeDash"]["field"] == "rev"

@@ -21,8 +21,8 @@ MODULES = sorted(
 )
 # A module may import from its own room and from the rooms after it.
 ROOMS = [
-    "commands", "experiments", "watch", "report", "figures", "tracking", "evaluation", "ensemble",
-    "tuning", "nn", "raw", "datasets", "base",
+    "commands", "experiments", "watch", "report", "figures", "tracking", "comparison",
+    "evaluation", "ensemble", "tuning", "nn", "raw", "datasets", "base",
 ]  # fmt: skip
 
 

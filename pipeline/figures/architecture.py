@@ -1,19 +1,29 @@
-"""A network as columns of neurons; the texts give the true sizes of its layers."""
+"""A network as columns of neurons and lines of weights; the texts give its true sizes."""
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from pipeline.figures.style import BLUE, INK, ORANGE, PALE, style
-from pipeline.nn.network import Architecture
+from pipeline.figures.style import BLUE, INK, ORANGE, RED, style
+from pipeline.nn.layers import Array
+from pipeline.nn.network import Architecture, Network
 
 SHOWN = 10
 """Neurons drawn per layer at most; a larger layer shows half of them on each side of dots."""
+THICKEST = 1.6
+"""Width of the line of a layer's largest drawn weight, in points."""
 _SPACING = 2.4
 
 
-def draw_architecture(ax: Axes, architecture: Architecture) -> None:
-    """Draw layers left to right, input first, and a bias neuron above all but the output."""
+def draw_architecture(ax: Axes, network: Network) -> None:
+    """Draw layers left to right, input first, and a bias neuron above all but the output.
+
+    Lines are weights and biases: red positive, blue negative, the thicker the larger. Of a large
+    layer, draw the neurons with the largest weights to those drawn after it.
+    """
+    architecture = network.architecture
+    chosen = _with_largest_weights(network)
     sizes = architecture.sizes
     last = len(sizes) - 1
     columns = [_positions(size) for size in sizes]
@@ -22,7 +32,14 @@ def draw_architecture(ax: Axes, architecture: Architecture) -> None:
         ends = [y for y in columns[number + 1] if y is not None]
         starts = [*(y for y in columns[number] if y is not None), _bias_height()]
         lines = [[(x0, start), (x1, end)] for start in starts for end in ends]
-        ax.add_collection(LineCollection(lines, colors=PALE, linewidths=0.4, zorder=1))
+        layer = network.layers[number]
+        weights = layer.weight[np.ix_(chosen[number], chosen[number + 1])]
+        values = np.vstack([weights, layer.bias[chosen[number + 1]]]).astype(np.float64).ravel()
+        shares = np.abs(values) / (np.abs(values).max() or 1.0)
+        colours = np.where(values < 0, BLUE, RED).tolist()
+        ax.add_collection(
+            LineCollection(lines, colors=colours, linewidths=THICKEST * shares, zorder=1)
+        )
         ax.plot(x0, _bias_height(), "s", color="white", markeredgecolor=INK, markersize=8, zorder=2)
         ax.annotate("bias", (x0, _bias_height()), xytext=(8, 0), textcoords="offset points",
                     va="center", fontsize=8)  # fmt: skip
@@ -46,15 +63,32 @@ def draw_architecture(ax: Axes, architecture: Architecture) -> None:
     ax.set_axis_off()
 
 
-def architecture_figure(architecture: Architecture, title: str) -> Figure:
+def architecture_figure(network: Network, title: str) -> Figure:
     """Draw a network with its number of parameters in the title."""
+    architecture = network.architecture
     with style():
-        width = max(6.0, 2.2 * len(architecture.sizes))
+        width = max(7.6, 2.2 * len(architecture.sizes))
         figure = Figure(figsize=(width, 5.2))
         ax = figure.add_axes((0.02, 0.01, 0.96, 0.92))
-        draw_architecture(ax, architecture)
-        ax.set_title(f"{title}: {architecture.parameter_count():,} parameters")
+        draw_architecture(ax, network)
+        ax.set_title(
+            f"{title}: {architecture.parameter_count():,} parameters; "
+            "red lines are positive, blue negative, thick large"
+        )
     return figure
+
+
+def _with_largest_weights(network: Network) -> list[Array]:
+    """Return the neurons to draw of each layer, input first, in ascending order."""
+    chosen = [_largest(np.abs(network.layers[-1].weight).max(axis=0))]
+    for layer in reversed(network.layers):
+        chosen.insert(0, _largest(np.abs(layer.weight[:, chosen[0]]).max(axis=1)))
+    return chosen
+
+
+def _largest(values: Array) -> Array:
+    order: Array = np.sort(np.argsort(-values, kind="stable")[:SHOWN])
+    return order
 
 
 def _title(architecture: Architecture, number: int) -> str:

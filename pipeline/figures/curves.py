@@ -8,11 +8,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter
+from numpy.typing import NDArray
 
+from pipeline.base.colours import DASHES, SERIES, place
 from pipeline.base.tables import Table
-from pipeline.figures.style import BLUE, ORANGE, SERIES, margins, names_width, style
+from pipeline.figures.style import BLUE, ORANGE, margins, names_width, style
 
 Measure = Literal["cost", "accuracy"]
+AROUND = 25
+"""The median of gradients takes a part of this many of all epochs on each side."""
 _SPLITS = {"train": (BLUE, "training"), "validation": (ORANGE, "validation")}
 UNITS = {"cross_entropy": "cross-entropy (nats)", "mean_squared_error": "mean squared error"}
 
@@ -48,8 +52,8 @@ def curves_figure(
     with style():
         figure = Figure(figsize=(3.4 * columns, 2.6 * rows + 0.8))
         figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
-        place = margins(figure, 0.75, 0.15, 0.85, 0.75) | {"wspace": 0.35, "hspace": 0.5}
-        axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw=place)
+        edges = margins(figure, 0.75, 0.15, 0.85, 0.75) | {"wspace": 0.35, "hspace": 0.5}
+        axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw=edges)
         for ax, (variant, history) in zip(axes.flat, histories.items(), strict=False):
             draw_curve(ax, history, measure)
             ax.set_title(variant)
@@ -66,8 +70,8 @@ def curve_figure(history: Table, loss: str, title: str) -> Figure:
     """Draw one variant's cost beside its accuracy."""
     with style():
         figure = Figure(figsize=(10, 3.6))
-        place = margins(figure, 0.75, 0.15, 0.55, 0.7) | {"wspace": 0.2}
-        left, right = figure.subplots(1, 2, gridspec_kw=place)
+        edges = margins(figure, 0.75, 0.15, 0.55, 0.7) | {"wspace": 0.2}
+        left, right = figure.subplots(1, 2, gridspec_kw=edges)
         draw_curve(left, history, "cost")
         left.set(ylabel=UNITS[loss], xlabel="epoch", title=f"{title}: cost")
         draw_curve(right, history, "accuracy")
@@ -89,9 +93,10 @@ def together_figure(histories: dict[str, Table], title: str) -> Figure:
         for number, (variant, history) in enumerate(histories.items()):
             part = history["split"] == "validation"
             accuracy = history["accuracy"][part]
+            colour, dash = place(number)
             ax.plot(
-                history["epoch"][part], accuracy, color=SERIES[number % len(SERIES)],
-                linestyle=("-", "--", ":")[number // len(SERIES) % 3],
+                history["epoch"][part], accuracy, color=SERIES[colour],
+                linestyle=(0, DASHES[dash]) if DASHES[dash] else "-",
                 label=f"{variant} {accuracy[-1]:.1%}",
             )  # fmt: skip
         ax.set_xscale("log")
@@ -105,24 +110,40 @@ def together_figure(histories: dict[str, Table], title: str) -> Figure:
 def norms_figure(norms: Table, title: str) -> Figure:
     """Draw the norms of every layer's weights and of their gradients during training.
 
-    norms: columns layer, epoch, weight_norm, gradient_norm.
+    A gradient is that of an epoch's last batch. Batches scatter, so a thick line is the median of
+    the epochs around. norms: columns layer, epoch, weight_norm, gradient_norm.
     """
+    around = max(1, len(np.unique(norms["epoch"])) // AROUND)
     with style():
         figure = Figure(figsize=(10, 3.6))
-        place = margins(figure, 0.75, 1.2, 0.55, 0.45) | {"wspace": 0.25}
-        left, right = figure.subplots(1, 2, gridspec_kw=place)
+        edges = margins(figure, 0.75, 1.2, 0.55, 0.45) | {"wspace": 0.25}
+        left, right = figure.subplots(1, 2, gridspec_kw=edges)
         for number, layer in enumerate(np.unique(norms["layer"])):
             colour, part = SERIES[number % len(SERIES)], norms["layer"] == layer
             epoch = norms["epoch"][part]
             left.plot(epoch, norms["weight_norm"][part], color=colour, label=f"layer {layer}")
-            right.plot(epoch, norms["gradient_norm"][part], color=colour)
+            gradient = norms["gradient_norm"][part]
+            right.plot(epoch, gradient, color=colour, linewidth=0.7, alpha=0.35)
+            right.plot(epoch, running_median(gradient, around), color=colour)
         left.set(xlabel="epoch", ylabel="norm of weights", title=f"{title}: weights")
         left.set_ylim(bottom=0)
         for ax in (left, right):
             ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        right.set(xlabel="epoch", ylabel="norm of dJ/dW", title="gradients of the last step")
+        right.set(xlabel="epoch", ylabel="norm of dJ/dW", title=_gradients_title(around))
         if (norms["gradient_norm"] > 0).all():
             right.set_yscale("log")
         handles, labels = left.get_legend_handles_labels()
         figure.legend(handles, labels, loc="upper right")
     return figure
+
+
+def running_median(values: NDArray[np.floating], around: int) -> NDArray[np.float64]:
+    """Return for each value the median of it and of up to `around` values on each side."""
+    padded = np.pad(values.astype(np.float64), around, constant_values=np.nan)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * around + 1)
+    medians: NDArray[np.float64] = np.nanmedian(windows, axis=1)
+    return medians
+
+
+def _gradients_title(around: int) -> str:
+    return f"gradients, median of {2 * around + 1} epochs"

@@ -18,6 +18,7 @@ from pipeline.metrics import confusion_counts
 from pipeline.nn.inspection import inspect
 from pipeline.nn.layers import Array
 from pipeline.nn.model_file import Model
+from pipeline.nn.network import DIVIDED
 
 UNSURE = 0.9
 """Confidence below which a prediction counts as unsure."""
@@ -56,7 +57,7 @@ def step_figures(
     inspection = inspect(model, test.inputs[index], int(test.labels[index]))
     title = f"{model.variant}, test image {index}"
     figures = {
-        "architecture": architecture_figure(model.network.architecture, model.variant),
+        "architecture": architecture_figure(model.network, model.variant),
         **passes_figures(inspection, model, title),
     }
     strengths = model.training["settings"].get("augment")
@@ -77,7 +78,7 @@ def prediction_figures(
     def draw(rows: Array, title: str) -> Figure:
         return predictions_figure(
             test.inputs[rows], test.labels[rows], probabilities[rows],
-            model.normalization, classes, f"{model.variant}: {title}",
+            model.normalization, classes, f"{model.variant}: {title}{_divided(model)}",
         )  # fmt: skip
 
     order = rng.permutation(len(test))
@@ -97,5 +98,10 @@ def quality_figures(model: Model, test: Examples, probabilities: Array) -> dict[
     return {
         "confusion": confusion_figure(counts, classes, name),
         "quality": quality_figure(counts, classes, name),
-        "calibration": calibration_figure(confidence, right, name),
+        "calibration": calibration_figure(confidence, right, f"confidence{_divided(model)}", name),
     }
+
+
+def _divided(model: Model) -> str:
+    """Return what the confidence of a network is, if it is not its output."""
+    return f" ({DIVIDED})" if model.network.architecture.divides_outputs else ""

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.gridspec import SubplotSpec
+from matplotlib.ticker import MaxNLocator
 
 from pipeline.datasets.images import HEIGHT, WIDTH
 from pipeline.datasets.normalization import Normalization
@@ -16,200 +16,343 @@ from pipeline.figures.style import (
     RED,
     SIGNED,
     literal,
-    margins,
     names_width,
     style,
 )
-from pipeline.nn.inspection import Inspection, LayerInspection
+from pipeline.nn.inspection import Inspection, LayerInspection, input_gradients
 from pipeline.nn.layers import Array
 from pipeline.nn.model_file import Model
+from pipeline.nn.network import DIVIDED
 
-FIELDS = 24
-"""Receptive fields of the first layer shown at most."""
-_HEAD, _ROW = 2.5, 1.55
-"""Inches of a figure's head and of each layer's row."""
+SHOWN = 10
+"""Neurons per layer shown as pictures at most."""
+INPUTS = 60
+"""Inputs of a layer shown in a heat map at most."""
+BARS = 12
+"""Neurons per layer drawn as bars with their names; a larger layer is a square of cells."""
+_WIDTH, _HEAD, _TOP, _ROW = 10.0, 0.65, 2.3, 1.75
+"""Inches: the width of a figure, the height of its title, of its first row and of each layer's."""
+_GAP = 2
+"""Pixels between two pictures."""
+_KERNEL = np.array([1, 4, 6, 4, 1]) / 16
+
+
+class _Page:
+    """A figure of rows from top to bottom, on which axes are placed in inches."""
+
+    def __init__(self, title: str, heights: list[float]) -> None:
+        self.height = _HEAD + sum(heights)
+        self.figure = Figure(figsize=(_WIDTH, self.height))
+        self.figure.suptitle(
+            title, x=0.012, y=1 - 0.12 / self.height, ha="left", va="top", fontweight="bold"
+        )
+        self._tops = [_HEAD + sum(heights[:row]) for row in range(len(heights))]
+
+    def axes(self, row: int, left: float, width: float, height: float, down: float = 0.0) -> Axes:
+        """Return axes of a size in inches, `left` from the edge and `down` from the row's top."""
+        bottom = self.height - self._tops[row] - down - height
+        place = (left / _WIDTH, bottom / self.height, width / _WIDTH, height / self.height)
+        return self.figure.add_axes(place)
+
+
+def smoothed_picture(values: Array) -> Array:
+    """Return pixels `(784,)` as a picture `(28, 28)`, each averaged with its neighbours.
+
+    The weights are binomial, (1, 4, 6, 4, 1) / 16 down and across: a blur of one pixel. It shows
+    strokes among the noise that random initial weights leave.
+    """
+    picture = np.pad(values.reshape(HEIGHT, WIDTH), 2, mode="edge")
+    down = sum(part * picture[k : k + HEIGHT] for k, part in enumerate(_KERNEL))
+    across: Array = sum(part * down[:, k : k + WIDTH] for k, part in enumerate(_KERNEL))
+    return across
 
 
 def draw_image(ax: Axes, inputs: Array, normalization: Normalization) -> None:
     """Draw a network's input `(784,)` as a picture, dark on light."""
     brightness = normalization.undo(inputs).reshape(HEIGHT, WIDTH)
     ax.imshow(brightness, cmap="gray_r", vmin=0, vmax=1)
+    _bare(ax)
+
+
+def draw_probabilities(
+    ax: Axes, probabilities: Array, label: int, class_names: tuple[str, ...]
+) -> None:
+    """Draw one bar per class with its percentage; the true class in green, a wrong one in red."""
+    colours = ["#9AA3AD"] * len(class_names)
+    colours[int(probabilities.argmax())] = RED
+    colours[label] = GREEN
+    rows = np.arange(len(class_names))
+    ax.barh(rows, probabilities, color=colours)
+    for row, probability in enumerate(probabilities):
+        inside = probability > 0.85  # the longest bars have no room beside them
+        ax.text(
+            probability + (-0.01 if inside else 0.01), row, f"{probability:.1%}", fontsize=8,
+            va="center", ha="right" if inside else "left", color="white" if inside else INK,
+        )  # fmt: skip
+    ax.set_yticks(rows, class_names, fontsize=8)
+    ax.set(xlim=(0, 1), xticks=[0, 0.25, 0.5, 0.75, 1])
+    ax.set_xticklabels(["0 %", "25 %", "50 %", "75 %", "100 %"], fontsize=8)
+    ax.grid(visible=False, axis="y")
+    ax.invert_yaxis()
+
+
+def draw_neurons(ax: Axes, values: Array, class_names: tuple[str, ...], *, last: bool) -> None:
+    """Draw one number per neuron: bars for a small layer, otherwise a square of cells.
+
+    Blue is negative, red positive, white 0. last: whether these are the outputs, one per class.
+    """
+    if len(values) <= BARS:
+        places = np.arange(len(values))
+        ax.bar(places, values, color=np.where(values < 0, BLUE, ORANGE).tolist(), width=0.7)
+        ax.axhline(0, color=INK, linewidth=0.6)
+        names = class_names if last else tuple(str(place + 1) for place in places)
+        long = max(map(len, names)) > 2
+        ax.set_xticks(places, names, fontsize=7 if long else 8, rotation=90 if long else 0)
+        ax.grid(visible=False, axis="x")
+        ax.tick_params(axis="y", labelsize=8)
+        ax.yaxis.get_offset_text().set_fontsize(7)
+        ax.yaxis.set_major_locator(MaxNLocator(3))
+        return
+    columns = int(np.ceil(np.sqrt(len(values))))
+    cells = np.full(columns * -(-len(values) // columns), np.nan)
+    cells[: len(values)] = values
+    limit = float(np.abs(values).max()) or 1.0
+    ax.imshow(cells.reshape(-1, columns), cmap=SIGNED, vmin=-limit, vmax=limit)
+    _bare(ax)
+    ax.set_xlabel(f"{len(values)} neurons, red up to {limit:.2g}", fontsize=8)
+
+
+def draw_pictures(
+    ax: Axes, columns: Array, captions: list[str], limit: float | None = None
+) -> None:
+    """Draw columns of `(784, n)` as n pictures side by side, each over its caption.
+
+    Blue is negative, red positive, white 0. limit: the value of the strongest colour; by default
+    each picture has its own.
+    """
+    step = WIDTH + _GAP
+    mosaic = np.full((HEIGHT, step * SHOWN - _GAP), np.nan)
+    for number, column in enumerate(columns.T):
+        picture = column.reshape(HEIGHT, WIDTH)
+        scale = limit or float(np.abs(picture).max()) or 1.0
+        mosaic[:, number * step : number * step + WIDTH] = picture / scale
+        ax.text(
+            number * step + (WIDTH - 1) / 2, HEIGHT + 1, captions[number],
+            ha="center", va="top", fontsize=8,
+        )  # fmt: skip
+    ax.imshow(mosaic, cmap=SIGNED, vmin=-1, vmax=1)
+    ax.set_axis_off()
+
+
+def draw_heat_map(ax: Axes, values: Array) -> None:
+    """Draw a matrix `(n_in, n_out)`, one row per neuron, white at 0."""
+    limit = float(np.abs(values).max()) or 1.0
+    ax.imshow(values.T, cmap=SIGNED, vmin=-limit, vmax=limit, aspect="auto")
+    _bare(ax)
+    ax.set_xlabel(f"{values.shape[0]} inputs, blue to red: ±{limit:.2g}", fontsize=8)
+    ax.set_ylabel(f"{values.shape[1]} neurons", fontsize=8)
+
+
+def forward_figure(inspection: Inspection, model: Model, title: str) -> Figure:
+    """Draw the image, the answer, and each layer: its values and what its neurons look for.
+
+    The neurons are the most active ones, or the classes. A picture shows the gradient of a
+    neuron's pre-activation in the pixels, smoothed: for layer 1 its weights.
+    """
+    classes = tuple(map(literal, model.class_names))
+    with style():
+        page = _Page(title, [_TOP] + [_ROW] * len(inspection.layers))
+        _draw_input(page, inspection, model.normalization)
+        ax = _answer_axes(page, classes)
+        draw_probabilities(ax, inspection.probabilities, inspection.label, classes)
+        divided = model.network.architecture.divides_outputs
+        ax.set_title(
+            f"prediction: {classes[inspection.predicted]}, label: {classes[inspection.label]}"
+            + (f" ({DIVIDED})" if divided else "")
+        )
+        for number, layer in enumerate(inspection.layers, start=1):
+            _draw_forward_row(page, number, inspection, layer, classes)
+    return page.figure
+
+
+def backward_figure(inspection: Inspection, model: Model, title: str) -> Figure:
+    """Draw the answer beside the label, and every gradient with its norm.
+
+    Of dJ/dW, draw the neurons with the largest gradients: in layer 1 as pictures, in the others as
+    a heat map of the inputs with the largest.
+    """
+    classes = tuple(map(literal, model.class_names))
+    with style():
+        page = _Page(title, [_TOP] + [_ROW] * len(inspection.layers))
+        _draw_input(page, inspection, model.normalization)
+        ax = _answer_axes(page, classes)
+        draw_probabilities(ax, inspection.probabilities, inspection.label, classes)
+        ax.set_title(
+            f"prediction: {classes[inspection.predicted]}, label: {classes[inspection.label]}, "
+            f"cost {inspection.cost:.3g}"
+        )
+        for number, layer in reversed(list(enumerate(inspection.layers, start=1))):
+            _draw_backward_row(page, number, inspection, layer, classes)
+    return page.figure
+
+
+def update_figure(inspection: Inspection, model: Model, title: str) -> Figure:
+    """Draw what one step changes: the answer before and after, and weights beside their change.
+
+    A change is too small to be seen in the weights, so it has a scale of its own. Drawn are the
+    neurons that change most, in layer 1 as pictures.
+    """
+    classes = tuple(map(literal, model.class_names))
+    with style():
+        page = _Page(title, [_TOP] + [2.4] + [2.15] * (len(inspection.layers) - 1))
+        for place, (name, shares, cost) in enumerate(
+            (
+                ("before", inspection.probabilities, inspection.cost),
+                ("after", inspection.probabilities_after, inspection.cost_after),
+            )
+        ):
+            left = 0.3 + 4.85 * place + names_width(classes)
+            ax = page.axes(0, left, 4.5 - names_width(classes), 1.6, 0.15)
+            draw_probabilities(ax, shares, inspection.label, classes)
+            ax.set_title(f"{name}: {classes[int(shares.argmax())]}, cost {cost:.3g}")
+        for number, layer in enumerate(inspection.layers, start=1):
+            _draw_update_row(page, number, layer)
+    return page.figure
+
+
+def passes_figures(inspection: Inspection, model: Model, title: str) -> dict[str, Figure]:
+    """Draw the forward pass, the backward pass and the update; keys are names of files."""
+    title = literal(title)
+    return {
+        "forward": forward_figure(inspection, model, f"{title}: forward pass"),
+        "backward": backward_figure(inspection, model, f"{title}: backward pass"),
+        "update": update_figure(inspection, model, f"{title}: one step along its gradient"),
+    }
+
+
+def _draw_input(page: _Page, inspection: Inspection, normalization: Normalization) -> None:
+    ax = page.axes(0, 0.3, 1.6, 1.6, 0.15)
+    draw_image(ax, inspection.inputs, normalization)
+    ax.set_title("input, 28×28")
+
+
+def _answer_axes(page: _Page, class_names: tuple[str, ...]) -> Axes:
+    left = 2.6 + max(0.0, names_width(class_names) - 0.2)
+    return page.axes(0, left, 9.75 - left, 1.6, 0.15)
+
+
+def _draw_forward_row(
+    page: _Page, number: int, inspection: Inspection, layer: LayerInspection,
+    class_names: tuple[str, ...],
+) -> None:  # fmt: skip
+    last = number == len(inspection.layers)
+    values = layer.pre_activation if last else layer.activation
+    chosen = _strongest(layer.activation)
+    left = page.axes(number, 0.5 if len(values) <= BARS else 0.3, 1.5, 1.1, 0.2)
+    draw_neurons(left, values, class_names, last=last)
+    name = "output" if last else layer.activation_name
+    kind = "pre-activation" if last else f"after {name}"
+    left.set_title(f"layer {number}: {kind}", fontsize=10)
+    right = page.axes(number, 2.6, 7.15, 0.75, 0.2)
+    captions = [
+        f"{class_names[neuron]}\n{_short(layer.activation[neuron])}"
+        if last
+        else f"{layer.activation[neuron]:.2g}"
+        for neuron in chosen
+    ]
+    gradients = input_gradients(inspection, number, chosen)
+    draw_pictures(
+        right, np.stack([smoothed_picture(each).ravel() for each in gradients.T], axis=1), captions
+    )
+    right.set_title(_forward_title(number, len(chosen), layer, last=last), fontsize=10)
+
+
+def _forward_title(number: int, count: int, layer: LayerInspection, *, last: bool) -> str:
+    every = len(layer.activation)
+    some = (
+        f"the {count} most active of {every} neurons" if count < every else f"all {count} neurons"
+    )
+    if last:
+        some = "each class" if count == every else f"the {count} most likely classes"
+    what = f"weights of {some}" if number == 1 else f"red pixels raise {some}, blue lower"
+    return f"{what}; {f'values after {layer.activation_name}' if last else 'their values'}"
+
+
+def _draw_backward_row(
+    page: _Page, number: int, inspection: Inspection, layer: LayerInspection,
+    class_names: tuple[str, ...],
+) -> None:  # fmt: skip
+    layers = len(inspection.layers)
+    last, row = number == layers, layers - number + 1  # the last layer comes first
+    for place, (name, values) in enumerate(
+        (("dJ/d activation", layer.output_gradient), ("dJ/dB", layer.bias_gradient))
+    ):
+        left = 0.3 + 2.35 * place + (0.35 if len(values) <= BARS else 0)
+        ax = page.axes(row, left, 1.5, 1.15, 0.15)
+        draw_neurons(ax, values, class_names, last=last)
+        shown = f"layer {number}: {name}" if place == 0 else name
+        ax.set_title(f"{shown}\nnorm {_norm(values)}", fontsize=10)
+    gradient = layer.weight_gradient
+    neurons = _strongest(np.abs(layer.bias_gradient))
+    heading = f"dJ/dW, norm {_norm(gradient)}"
+    if number == 1:
+        ax = page.axes(row, 5.0, 4.75, 0.5, 0.2)
+        limit = float(np.abs(gradient).max()) or 1.0
+        captions = [f"{layer.bias_gradient[neuron]:.1g}" for neuron in neurons]
+        draw_pictures(ax, gradient[:, neurons], captions, limit)
+        heading += f": the image times dJ/dB, {len(neurons)} of {gradient.shape[1]} neurons"
+    else:
+        ax = page.axes(row, 5.3, 4.45, 1.0, 0.2)
+        inputs = _strongest(np.abs(gradient).max(axis=1), INPUTS)
+        draw_heat_map(ax, gradient[np.ix_(inputs, neurons)])
+        heading += f": the largest of {gradient.shape[0]}×{gradient.shape[1]}"
+    ax.set_title(heading, fontsize=10)
+
+
+def _draw_update_row(page: _Page, number: int, layer: LayerInspection) -> None:
+    change = layer.weight_after - layer.weight
+    most, largest = float(np.abs(change).max()), float(np.abs(layer.weight).max())
+    neurons = _strongest(np.abs(change).max(axis=0))
+    share = f", {_short(100 * most / largest)} % of that" if largest else ""
+    heads = (
+        f"layer {number}: weights {_shape(change)}, up to {largest:.2g}",
+        f"their change, up to {most:.2g}{share}; norm {_norm(change)}",
+    )
+    if number == 1:
+        pictures = [
+            (np.stack([smoothed_picture(each).ravel() for each in layer.weight[:, neurons].T], 1)),
+            change[:, neurons],
+        ]
+        for place, (head, columns) in enumerate(zip(heads, pictures, strict=True)):
+            ax = page.axes(number, 0.3, 9.4, 0.88, 0.1 + 1.16 * place)
+            draw_pictures(ax, columns, [""] * len(neurons), float(np.abs(columns).max()) or 1.0)
+            ax.set_title(head, fontsize=10)
+        return
+    inputs = _strongest(np.abs(change).max(axis=1), INPUTS)
+    chosen = np.ix_(inputs, neurons)
+    for place, (head, values) in enumerate(
+        zip(heads, (layer.weight[chosen], change[chosen]), strict=True)
+    ):
+        ax = page.axes(number, 0.5 + 4.8 * place, 4.4, 1.4, 0.2)
+        draw_heat_map(ax, values)
+        ax.set_title(head, fontsize=9)
+
+
+def _bare(ax: Axes) -> None:
     ax.set(xticks=[], yticks=[])
     ax.grid(visible=False)
     for spine in ax.spines.values():
         spine.set(visible=True, color=PALE)
 
 
-def draw_probabilities(ax: Axes, inspection: Inspection, class_names: tuple[str, ...]) -> None:
-    """Draw one bar per class with its percentage; the true class in green, a wrong one in red."""
-    colours = [PALE] * len(class_names)
-    colours[inspection.predicted] = RED
-    colours[inspection.label] = GREEN
-    _draw_class_bars(ax, inspection.probabilities, colours, class_names)
-    for row, probability in enumerate(inspection.probabilities):
-        ax.text(probability + 0.02, row, f"{probability:.1%}", va="center", fontsize=8, color=INK)
-    ax.set_title(f"prediction: {class_names[inspection.predicted]}")
+def _strongest(values: Array, count: int = SHOWN) -> Array:
+    """Return the indices of the largest values, in ascending order."""
+    order: Array = np.sort(np.argsort(-values, kind="stable")[:count])
+    return order
 
 
-def draw_truth(ax: Axes, inspection: Inspection, class_names: tuple[str, ...]) -> None:
-    """Draw the ideal probabilities: 1 for the true class."""
-    truth = np.arange(len(class_names)) == inspection.label
-    _draw_class_bars(ax, truth, [GREEN if true else PALE for true in truth], class_names)
-    ax.set_title(f"label: {class_names[inspection.label]}, cost {inspection.cost:.3g}")
-
-
-def _draw_class_bars(
-    ax: Axes, shares: Array, colours: list[str], class_names: tuple[str, ...]
-) -> None:
-    rows = np.arange(len(class_names))
-    ax.barh(rows, shares, color=colours)
-    ax.set_yticks(rows, class_names)
-    ax.set(xlim=(0, 1.2), xticks=[0, 0.5, 1], xticklabels=["0 %", "50 %", "100 %"])
-    ax.invert_yaxis()
-
-
-def draw_receptive_fields(ax: Axes, weight: Array) -> None:
-    """Draw the weights of the first neurons of the first layer as pictures of 28x28 pixels."""
-    count = min(FIELDS, weight.shape[1])
-    columns = min(count, 8)
-    rows = -(-count // columns)
-    step = HEIGHT + 2
-    mosaic = np.full((rows * step - 2, columns * step - 2), np.nan)
-    for neuron in range(count):
-        y, x = neuron // columns * step, neuron % columns * step
-        mosaic[y : y + HEIGHT, x : x + WIDTH] = weight[:, neuron].reshape(HEIGHT, WIDTH)
-    limit = float(np.nanmax(np.abs(mosaic))) or 1.0
-    ax.imshow(mosaic, cmap=SIGNED, vmin=-limit, vmax=limit)
-    ax.set_axis_off()
-    ax.set_title(f"weights of {count} of {weight.shape[1]} neurons of layer 1")
-
-
-def draw_weights(ax: Axes, values: Array, limit: float | None = None) -> None:
-    """Draw a matrix `(n_in, n_out)` as a heat map, one row per neuron, white at 0."""
-    limit = limit or float(np.abs(values).max()) or 1.0
-    ax.imshow(
-        values.T, cmap=SIGNED, vmin=-limit, vmax=limit, aspect="auto", interpolation="antialiased"
-    )
-    ax.grid(visible=False)
-    ax.set(xticks=[], yticks=[])
-    ax.set_xlabel(f"{values.shape[0]} inputs, blue to red: ±{limit:.2g}", fontsize=8)
-    ax.set_ylabel(f"{values.shape[1]} neurons", fontsize=8)
-
-
-def draw_values(ax: Axes, values: Array, colour: str) -> None:
-    """Draw one number per neuron as a stem from 0."""
-    places = np.arange(len(values))
-    ax.vlines(places, 0, values, color=colour, linewidth=max(0.6, 60 / len(values) ** 0.9))
-    ax.axhline(0, color=INK, linewidth=0.6)
-    ax.set_xlim(-1, len(values))
-    ax.set_xticks([])
-    ax.set_xlabel(f"{len(values)} neurons", fontsize=8)
-    ax.tick_params(labelsize=7)
-    ax.yaxis.get_offset_text().set_fontsize(7)
-    ax.locator_params(axis="y", nbins=4)
-
-
-def forward_figure(
-    inspection: Inspection, class_names: tuple[str, ...], normalization: Normalization, title: str
-) -> Figure:
-    """Draw the image, each layer's weights and values, and the probabilities."""
-    with style():
-        figure, head, rows = _frame(inspection, title)
-        parts = head.subgridspec(1, 3, width_ratios=[1, 2.0, 1.6], wspace=_space(class_names))
-        _draw_input(figure.add_subplot(parts[0]), inspection, normalization)
-        draw_receptive_fields(figure.add_subplot(parts[1]), inspection.layers[0].weight)
-        draw_probabilities(figure.add_subplot(parts[2]), inspection, class_names)
-        for number, (row, layer) in enumerate(zip(rows, inspection.layers, strict=True), start=1):
-            left, middle, right = _row_axes(figure, row)
-            draw_weights(left, layer.weight)
-            left.set_title(f"layer {number}: weights {_shape(layer.weight)}")
-            draw_values(middle, layer.pre_activation, BLUE)
-            middle.set_title("pre-activation")
-            draw_values(right, layer.activation, ORANGE)
-            right.set_title(f"after {layer.activation_name}")
-    return figure
-
-
-def backward_figure(
-    inspection: Inspection, class_names: tuple[str, ...], normalization: Normalization, title: str
-) -> Figure:
-    """Draw the prediction beside the label, and every gradient with its norm."""
-    with style():
-        figure, head, rows = _frame(inspection, title)
-        parts = head.subgridspec(1, 3, width_ratios=[1, 1.9, 1.9], wspace=_space(class_names))
-        _draw_input(figure.add_subplot(parts[0]), inspection, normalization)
-        draw_probabilities(figure.add_subplot(parts[1]), inspection, class_names)
-        draw_truth(figure.add_subplot(parts[2]), inspection, class_names)
-        for number, (row, layer) in enumerate(zip(rows, inspection.layers, strict=True), start=1):
-            left, middle, right = _row_axes(figure, row)
-            draw_weights(left, layer.weight_gradient)
-            left.set_title(f"layer {number}: dJ/dW, norm {_norm(layer.weight_gradient)}")
-            draw_values(middle, layer.bias_gradient, BLUE)
-            middle.set_title(f"dJ/dB, norm {_norm(layer.bias_gradient)}")
-            draw_values(right, layer.output_gradient, ORANGE)
-            right.set_title(f"dJ/d activation, norm {_norm(layer.output_gradient)}")
-    return figure
-
-
-def update_figure(inspection: Inspection, title: str) -> Figure:
-    """Draw every layer's weights before and after one step, and their difference."""
-    with style():
-        count = len(inspection.layers)
-        figure = Figure(figsize=(10, 0.6 + 1.9 * count))
-        figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
-        place = margins(figure, 0.35, 0.2, 0.3, 0.75) | {"wspace": 0.12, "hspace": 0.4}
-        axes = figure.subplots(count, 3, squeeze=False, gridspec_kw=place)
-        for number, (row, layer) in enumerate(zip(axes, inspection.layers, strict=True), start=1):
-            _draw_update(row, layer, number)
-    return figure
-
-
-def passes_figures(inspection: Inspection, model: Model, title: str) -> dict[str, Figure]:
-    """Draw the forward pass, the backward pass and the update; keys are names of files."""
-    classes, normalization = tuple(map(literal, model.class_names)), model.normalization
-    title = literal(title)
-    return {
-        "forward": forward_figure(inspection, classes, normalization, f"{title}: forward pass"),
-        "backward": backward_figure(inspection, classes, normalization, f"{title}: backward pass"),
-        "update": update_figure(inspection, f"{title}: one step along its gradient"),
-    }
-
-
-def _draw_input(ax: Axes, inspection: Inspection, normalization: Normalization) -> None:
-    draw_image(ax, inspection.inputs, normalization)
-    ax.set_title("input, 28×28")
-
-
-def _draw_update(row: Array, layer: LayerInspection, number: int) -> None:
-    limit = float(max(np.abs(layer.weight).max(), np.abs(layer.weight_after).max()))
-    difference = layer.weight_after - layer.weight
-    draw_weights(row[0], layer.weight, limit)
-    row[0].set_title(f"layer {number}: weights {_shape(layer.weight)} before")
-    draw_weights(row[1], layer.weight_after, limit)
-    row[1].set_title("after")
-    draw_weights(row[2], difference)
-    row[2].set_title(f"difference, norm {_norm(difference)}")
-
-
-def _frame(inspection: Inspection, title: str) -> tuple[Figure, SubplotSpec, list[SubplotSpec]]:
-    count = len(inspection.layers)
-    figure = Figure(figsize=(10, _HEAD + _ROW * count + 1.0))
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
-    grid = figure.add_gridspec(
-        1 + count, 1, height_ratios=[_HEAD] + [_ROW] * count, hspace=0.4,
-        **margins(figure, 0.35, 0.2, 0.3, 0.75),
-    )  # fmt: skip
-    return figure, grid[0], [grid[row + 1] for row in range(count)]
-
-
-def _space(class_names: tuple[str, ...]) -> float:
-    """Return the space between columns that leaves room for the names of the classes."""
-    return (0.25 + names_width(class_names)) / 2.6
-
-
-def _row_axes(figure: Figure, place: SubplotSpec) -> list[Axes]:
-    grid = place.subgridspec(1, 3, wspace=0.25)
-    return [figure.add_subplot(grid[column]) for column in range(3)]
+def _short(value: float) -> str:
+    return f"{value:.2g}" if 0.001 <= abs(value) < 1000 or value == 0 else f"{value:.0e}"
 
 
 def _shape(values: Array) -> str:

@@ -15,16 +15,7 @@ from pipeline.base.files import whole_file
 
 # Okabe and Ito's palette, distinguishable for colour-blind readers, https://jfly.uni-koeln.de/color/,
 # and a red for what is wrong, which never stands alone: a frame or a text says so too.
-BLUE, ORANGE, GREEN, RED, PURPLE, SKY = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC3311",
-    "#CC79A7",
-    "#56B4E9",
-)
-SERIES = (BLUE, "#E69F00", GREEN, ORANGE, PURPLE, SKY, "#222222", "#8C8C8C")
-"""Colours of lines in one plot."""
+BLUE, ORANGE, GREEN, RED, SKY = "#0072B2", "#D55E00", "#009E73", "#CC3311", "#56B4E9"
 DPI = 130
 """Dots per inch of a saved figure: sharp at a README's width on a dense screen."""
 INK, PALE = "#222222", "#DDDDDD"

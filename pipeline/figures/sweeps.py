@@ -4,6 +4,7 @@ table: one row per trial, with columns trial, state (complete, pruned or failed)
 validation_accuracy, and one per setting, `settings.NAME`.
 """
 
+import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from pipeline.nn.layers import Array
 
 SPREAD = 4
 """The axis of accuracies ends at this many times the median's distance from the best."""
+NEAREST = 0.05
+"""Distance of two labels on a scale at least, as a part of its height."""
 MARKS = {"complete": ("o", BLUE), "pruned": ("D", SKY)}
 PREFIX = "settings."
 LR = f"{PREFIX}lr"
@@ -39,9 +42,10 @@ def sweep_figures(
     """
     figures = {"history": history_figure(table, title)}
     ended = table[table["state"] == "complete"]
-    if len(ended) > 1:
+    # Of a single setting, the figure of learning rates and the history say everything.
+    if len(ended) > 1 and len(_varied(ended)) > 1:
         figures["parallel"] = parallel_figure(ended, logarithmic, title)
-    if importances:
+    if len(importances) > 1:
         figures["importance"] = importance_figure(importances, title)
     if LR in table and ended[LR].nunique() > 1:
         figures["learning_rate"] = learning_rate_figure(ended, published, logarithmic, title)
@@ -76,7 +80,7 @@ def history_figure(table: pd.DataFrame, title: str) -> Figure:
 
 def parallel_figure(table: pd.DataFrame, logarithmic: Collection[str], title: str) -> Figure:
     """Draw one line per trial across all settings that differ, up to its validation accuracy."""
-    columns = [name for name in table if str(name).startswith(PREFIX) and table[name].nunique() > 1]
+    columns = _varied(table)
     accuracy = table["validation_accuracy"]
     bottom, best = _bottom(accuracy), accuracy.idxmax()
     with style():
@@ -84,29 +88,32 @@ def parallel_figure(table: pd.DataFrame, logarithmic: Collection[str], title: st
         ax = figure.subplots()
         heights = []
         for place, column in enumerate(columns):
-            height, ticks = _places(table[column], str(column).removeprefix(PREFIX) in logarithmic)
+            height, ticks = _places(table[column], column.removeprefix(PREFIX) in logarithmic)
             heights.append(height)
             _draw_scale(ax, place, ticks)
         top = float(accuracy.max())
-        last = (accuracy.clip(lower=bottom) - bottom) / max(top - bottom, 1e-9)
-        heights.append(last.to_numpy())
-        shown = np.linspace(bottom, top, 5)
+        shown = accuracy.clip(lower=bottom).to_numpy()
+        heights.append((shown - bottom) / max(top - bottom, 1e-9))
         edge = "≤ " if accuracy.min() < bottom else ""
-        ticks = [(k / 4, f"{edge if k == 0 else ''}{value:.1%}") for k, value in enumerate(shown)]
+        ticks = [
+            (k / 4, f"{edge if k == 0 else ''}{value:.1%}")
+            for k, value in enumerate(np.linspace(bottom, top, 5))
+        ]
         _draw_scale(ax, len(columns), ticks)
-        colours = ScalarMappable(Normalize(bottom, top), "viridis_r")
+        # From pale, the worst, to dark; Blues itself begins with white, which nobody sees.
+        colours = ScalarMappable(Normalize(bottom - 0.6 * (top - bottom), top), "Blues")
         lines = np.stack(heights, axis=1)
         for row in accuracy.argsort():  # the best on top
-            ax.plot(lines[row], color=colours.to_rgba(accuracy.iloc[row]), linewidth=1, alpha=0.8)
+            ax.plot(lines[row], color=colours.to_rgba(shown[row]), linewidth=1, alpha=0.9)
         ax.plot(lines[table.index.get_loc(best)], color=ORANGE, linewidth=3)
-        names = [str(column).removeprefix(PREFIX) for column in columns]
+        names = [column.removeprefix(PREFIX) for column in columns]
         ax.set_xticks(range(len(columns) + 1), [*names, "validation\naccuracy"])
         ax.set_yticks([])
         ax.set_xlim(-0.2, len(columns) + 0.5)
         ax.spines[["left", "bottom"]].set_visible(False)
         ax.tick_params(length=0)
         ax.grid(visible=False)
-        ax.set_title(f"{title}: {len(table)} trials, darker is better, the best in orange")
+        ax.set_title(f"{title}: {len(table)} trials\ndarker is better, the best in orange")
     return figure
 
 
@@ -190,16 +197,37 @@ def _places(column: "pd.Series[Any]", logarithmic: bool) -> tuple[Array, list[tu
     """Return each value's height from 0 to 1 on its scale, and the scale's heights and labels."""
     if all(isinstance(value, int | float) for value in column):
         numbers = column.astype(float)
-        forward, back = (np.log, np.exp) if logarithmic else (np.array, np.array)
+        forward = np.log10 if logarithmic else np.array
         low, high = float(forward(numbers.min())), float(forward(numbers.max()))
         distinct = np.unique(numbers)
-        shown = distinct if len(distinct) <= 6 else back(np.linspace(low, high, 5))
-        ticks = [((float(forward(v)) - low) / (high - low), f"{v:.3g}") for v in shown]
+        shown = distinct if len(distinct) <= 6 else _round_numbers(distinct, logarithmic)
+        ticks: list[tuple[float, str]] = []
+        for value in shown:
+            place = (float(forward(value)) - low) / (high - low)
+            if not ticks or place - ticks[-1][0] >= NEAREST:
+                ticks.append((place, f"{value:g}"))
         return (forward(numbers) - low) / (high - low), ticks
     names = sorted(set(map(str, column)))
     spots = {name: k / (len(names) - 1) for k, name in enumerate(names)}
     labels = [(spot, name.strip("[]").replace(", ", "-")) for name, spot in spots.items()]
     return np.array([spots[str(value)] for value in column]), labels
+
+
+def _round_numbers(values: Array, logarithmic: bool) -> list[float]:
+    """Return round numbers within the range of values, for an axis."""
+    low, high = float(values.min()), float(values.max())
+    if logarithmic and high >= 100 * low:
+        powers = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)
+        return [float(f"1e{power}") for power in powers]  # 10.0**-3 is not quite 0.001
+    steps = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high)
+    return [float(f"{step:.6g}") for step in steps if low <= step <= high]
+
+
+def _varied(table: pd.DataFrame) -> list[str]:
+    """Return the columns of the settings that differ between trials."""
+    return [
+        str(name) for name in table if str(name).startswith(PREFIX) and table[name].nunique() > 1
+    ]
 
 
 def _draw_scale(ax: Axes, place: int, ticks: list[tuple[float, str]]) -> None:

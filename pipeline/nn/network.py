@@ -13,6 +13,8 @@ from pipeline.nn.losses import LOSSES
 
 Gradients = dict[str, Array]
 NetworkBackward = Callable[[Array], Gradients]
+DIVIDED = "sigmoid outputs divided by their sum"
+"""What the probabilities of a network with sigmoid outputs are."""
 Watch = Callable[[str, Array], None]
 """Called with the name and value of each intermediate result, to inspect a network."""
 
@@ -32,6 +34,11 @@ class Architecture:
     activation: str
     output: str
     loss: str
+
+    @property
+    def divides_outputs(self) -> bool:
+        """Whether probabilities are outputs divided by their sum, as independent sigmoids are."""
+        return self.output == "sigmoid"
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of every weight and bias by name, first layer first."""
@@ -77,8 +84,9 @@ class Network:
         the gradients in all weights and biases, by name. `watch` is called for each layer: in the
         forward pass with `layer1.pre_activation` and `layer1.activation`, in the backward pass with
         `layer1.output_gradient` and `layer1.delta`, the gradients of the loss in the activation and
-        in the pre-activation. drops: for each hidden layer, the factors (batch, neurons) of
-        `dropout.factors`; none to use the whole network.
+        in the pre-activation. With cross-entropy the last layer has no activation, so both are the
+        gradient in the logits, and `activation` holds the logits. drops: for each hidden layer, the
+        factors (batch, neurons) of `dropout.factors`; none to use the whole network.
         """
         steps = []
         for number, (layer, activation) in enumerate(

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pipeline.base import colours
 from pipeline.base.tables import Table
 
 Spec = dict[str, Any]
@@ -17,11 +18,13 @@ Measure = Literal["accuracy", "cost"]
 
 POINTS = 300
 """Maximum number of epochs shown per curve."""
-SERIES = tuple(f"var(--series-{number})" for number in range(1, 9))
+SERIES = tuple(f"var(--series-{number})" for number in range(1, len(colours.SERIES) + 1))
 SHAPES = (
     "circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right",
     "triangle-left",
 )  # fmt: skip
+SPREAD = 4
+"""An axis of accuracies ends at this many times the median's distance from the best."""
 SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 
 _MUTED, _INK, _LINE = "var(--muted)", "var(--ink)", "var(--line)"
@@ -91,7 +94,8 @@ def kept_epochs(count: int) -> list[int]:
 
 
 def accuracies_chart(metrics: Mapping[str, Mapping[str, Any]]) -> Spec:
-    """Return a chart of the test accuracy of each variant, with its 95 % interval."""
+    """Return a chart of the test accuracy of each variant, the best first, with 95 % intervals."""
+    ranked = sorted(metrics.items(), key=lambda item: -item[1]["test_accuracy"])
     rows = [
         {
             "variant": name,
@@ -99,7 +103,7 @@ def accuracies_chart(metrics: Mapping[str, Mapping[str, Any]]) -> Spec:
             "low": values["test_accuracy_low"],
             "high": values["test_accuracy_high"],
         }
-        for name, values in metrics.items()
+        for name, values in ranked
     ]
     x = {"type": "quantitative", "scale": {"zero": False}}
     axis = {"format": "%", "title": "accuracy", "tickCount": 8}
@@ -140,15 +144,22 @@ def accuracies_chart(metrics: Mapping[str, Mapping[str, Any]]) -> Spec:
 
 
 def together_chart(
-    variants: Sequence[str], shown: Sequence[str], measure: Measure, unit: str
+    variants: Sequence[str],
+    shown: Sequence[str],
+    highlighted: Sequence[str],
+    measure: Measure,
+    unit: str,
 ) -> Spec:
     """Return a chart of the curves of the `shown` variants, training or validation.
 
+    highlighted: the variants that stand out until others are chosen; none if all of them do.
     variants: all variants, so that each has the same colour and shape in every chart; unit: the
     title of the y-axis. Epochs and costs have logarithmic axes.
     """
     places = [list(variants).index(name) for name in shown]
-    colours = [SERIES[place % len(SERIES)] for place in places]
+    pairs = [colours.place(place) for place in places]
+    range_ = [SERIES[colour] for colour, _ in pairs]
+    dashes = [list(colours.DASHES[dash]) or [1, 0] for _, dash in pairs]
     shapes = [SHAPES[place % len(SHAPES)] for place in places]
     value = {
         "field": "value",
@@ -191,7 +202,7 @@ def together_chart(
                 "axis": {"title": "epoch (logarithmic)", "format": "d", "tickCount": 6},
             },
             "y": value,
-            "color": colour | {"scale": {"domain": list(shown), "range": colours}},
+            "color": colour | {"scale": {"domain": list(shown), "range": range_}},
         },
         "layer": [
             {
@@ -202,8 +213,17 @@ def together_chart(
                         "select": {"type": "point", "fields": ["variant"]},
                         "bind": "legend",
                     }
+                    | (
+                        {"value": [{"variant": name} for name in highlighted]}
+                        if highlighted
+                        else {}
+                    )
                 ],
-                "encoding": {"opacity": chosen},
+                "encoding": {
+                    "opacity": chosen,
+                    "strokeDash": colour
+                    | {"legend": None, "scale": {"domain": list(shown), "range": dashes}},
+                },
             },
             {
                 "transform": [{"filter": "datum.epoch == datum.last_epoch"}],
@@ -392,6 +412,134 @@ def confusion_chart(variant: str, predictions: Table, class_names: Sequence[str]
                 },
             },
         ],
+    }
+
+
+def repeats_chart(repeats: Sequence[Mapping[str, Any]]) -> Spec:
+    """Return a chart of the validation accuracies of repeats: every seed, mean and interval."""
+    rows = [
+        {"variant": found["variant"], "seed": seed, "accuracy": accuracy}
+        for found in repeats
+        for seed, accuracy in found["validation_accuracy"].items()
+    ]
+    means = [{key: found[key] for key in ("variant", "mean", "low", "high")} for found in repeats]
+    names = [found["variant"] for found in repeats]
+    return _intervals_chart(
+        "Validation accuracy of each variant with several seeds, mean and 95 % interval.",
+        rows, means, "variant", names, "accuracy", "validation accuracy", "%", ".2%",
+    )  # fmt: skip
+
+
+def pairs_chart(pairs: Sequence[Mapping[str, Any]]) -> Spec:
+    """Return a chart of the differences of paired variants: every seed, mean and interval."""
+    names = [" minus ".join(found["variants"]) for found in pairs]
+    rows = [
+        {"pair": name, "seed": seed, "difference": 100 * (first - second)}
+        for name, found in zip(names, pairs, strict=True)
+        for seed, (first, second) in found["pairs"].items()
+    ]
+    means = [
+        {"pair": name, "mean": 100 * found["difference"]}
+        | {key: 100 * found[key] for key in ("low", "high")}
+        for name, found in zip(names, pairs, strict=True)
+    ]
+    return _intervals_chart(
+        "Difference of paired variants for each seed, mean and 95 % interval.",
+        rows, means, "pair", names, "difference", "percentage points", "+", "+.2f",
+    )  # fmt: skip
+
+
+def _intervals_chart(
+    description: str, rows: list[Spec], means: list[Spec], group: str, names: list[str],
+    value: str, title: str, ticks: str, format_: str,
+) -> Spec:  # fmt: skip
+    y = {
+        "field": group,
+        "type": "nominal",
+        "sort": names,
+        "axis": {"title": None, "labelColor": _INK, "labelLimit": 240},
+    }
+    x = {"type": "quantitative", "scale": {"zero": value == "difference"}}
+    axis = {"format": ticks, "title": title, "tickCount": 6}
+    bounds = [{"field": key, "format": format_} for key in ("mean", "low", "high")]
+    return _BASE | {
+        "description": description,
+        "height": 34 * len(names) + 10,
+        "layer": [
+            {
+                "data": {"values": means},
+                "mark": {"type": "rule", "strokeWidth": 3, "color": SERIES[0], "opacity": 0.5},
+                "encoding": {
+                    "y": y,
+                    "x": {"field": "low", "axis": axis} | x,
+                    "x2": {"field": "high"},
+                    "tooltip": [{"field": group}, *bounds],
+                },
+            },
+            {
+                "data": {"values": rows},
+                "mark": {"type": "tick", "thickness": 1.5, "size": 14, "color": _INK},
+                "encoding": {
+                    "y": y,
+                    "x": {"field": value} | x,
+                    "tooltip": [
+                        {"field": group},
+                        {"field": "seed"},
+                        {"field": value, "format": format_},
+                    ],
+                },
+            },
+            {
+                "data": {"values": means},
+                "mark": {"type": "point", "filled": True, "size": 90, "color": SERIES[0]},
+                "encoding": {
+                    "y": y,
+                    "x": {"field": "mean"} | x,
+                    "opacity": {"value": 1},
+                    "tooltip": [{"field": group}, *bounds],
+                },
+            },
+        ],
+    }
+
+
+def sweep_chart(study: Mapping[str, Any]) -> Spec:
+    """Return a chart of the completed trials of a sweep, against the learning rate if it varies."""
+    rows = [
+        {key.removeprefix("settings."): value for key, value in trial.items()}
+        for trial in study["trials"]
+        if trial["state"] == "complete"
+    ]
+    accuracies = np.array([row["validation_accuracy"] for row in rows])
+    best, middle = float(accuracies.max()), float(np.median(accuracies))
+    # Trials that are far off lie at the edge, so that the good ones can be told apart.
+    bottom = max(float(accuracies.min()), best - SPREAD * (best - middle) - 0.01)
+    rates = {row.get("lr") for row in rows}
+    x: Spec = {"field": "trial", "axis": {"title": "trial", "format": "d", "tickMinStep": 1}}
+    if len(rates) > 1 and all(isinstance(rate, float) and rate > 0 for rate in rates):
+        axis = {"title": "learning rate (logarithmic)", "format": "~g", "tickCount": 6}
+        x = {"field": "lr", "scale": {"type": "log", "nice": False}, "axis": axis}
+    settings = [key for key in rows[0] if f"settings.{key}" in study["trials"][0]]
+    return _BASE | {
+        "description": f"Validation accuracy of each trial of the sweep of {study['variant']}.",
+        "data": {"values": rows},
+        "height": 260,
+        "mark": {"type": "point", "filled": True, "size": 60, "color": SERIES[0], "opacity": 0.8},
+        "encoding": {
+            "x": {"type": "quantitative"} | x,
+            "y": {
+                "field": "validation_accuracy",
+                "type": "quantitative",
+                "title": "validation accuracy",
+                "scale": {"domain": [bottom, best], "clamp": True, "nice": True},
+                "axis": {"format": ".1%", "tickCount": 5},
+            },
+            "tooltip": [
+                {"field": "trial"},
+                {"field": "validation_accuracy", "title": "accuracy", "format": ".2%"},
+                *({"field": name, "title": name} for name in settings),
+            ],
+        },
     }
 
 

@@ -1,7 +1,9 @@
 // The drawing page: turn strokes into the 28x28 image that the networks see, run every network on
-// it, and show probabilities and activations. In this order: networks, picture, drawing, display.
+// it, and show probabilities and activations. In this order: networks, picture, drawing, display,
+// layers, one neuron.
 
-const { classNames, image: IMAGE, networks: stored } = JSON.parse(byId("models").textContent);
+const MODELS = JSON.parse(byId("models").textContent);
+const { classNames, image: IMAGE } = MODELS;
 const PIXELS = IMAGE.width * IMAGE.height;
 
 function byId(id) {
@@ -25,22 +27,43 @@ function toSumOne(x) {
   return x.map((value) => (total ? value / total : 1 / x.length));
 }
 
-// Unpack the parameters of a network. They are stored in one string: for each layer its weights
-// (in, out), then its biases.
-function readNetwork(network) {
-  const bytes = Uint8Array.from(atob(network.parameters), (letter) => letter.charCodeAt(0));
-  const numbers = new Float32Array(bytes.buffer);
-  const layers = [];
-  let start = 0;
-  for (let number = 1; number < network.sizes.length; number++) {
-    const weights = network.sizes[number - 1] * network.sizes[number];
-    const end = start + weights + network.sizes[number];
-    layers.push({
-      weight: numbers.subarray(start, start + weights),
-      bias: numbers.subarray(start + weights, end),
-    });
-    start = end;
+function bytesOf(text) {
+  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+}
+
+// Unpack whole numbers of MODELS.bits bits each, see `_packed` in drawing.py.
+function unpack(bytes, count) {
+  const { bits, levels } = MODELS;
+  const mask = 2 ** bits - 1;
+  const numbers = new Int32Array(count);
+  for (let i = 0, bit = 0; i < count; i++, bit += bits) {
+    const at = bit >> 3;
+    const three = (bytes[at] << 16) | (bytes[at + 1] << 8) | bytes[at + 2];
+    numbers[i] = ((three >> (24 - bits - (bit & 7))) & mask) - levels;
   }
+  return numbers;
+}
+
+// Return a network with its layers: weights (in, out) and biases, each whole multiples of a step.
+function readNetwork(network) {
+  const shapes = network.sizes.slice(1).flatMap((size, i) => [network.sizes[i] * size, size]);
+  const numbers = unpack(
+    bytesOf(network.parameters),
+    shapes.reduce((sum, count) => sum + count, 0),
+  );
+  let start = 0;
+  const parts = shapes.map((count, i) => {
+    const part = Float32Array.from(
+      numbers.subarray(start, start + count), (whole) => whole * network.steps[i],
+    );
+    start += count;
+    return part;
+  });
+  const layers = network.sizes.slice(1).map((_, i) => ({
+    weight: parts[2 * i],
+    bias: parts[2 * i + 1],
+    activation: i === network.sizes.length - 2 ? network.output : network.activation,
+  }));
   // One entry per possible value of a pixel, in float32 like the training images.
   const normalized = Float32Array.from(
     { length: 256 },
@@ -59,18 +82,64 @@ function affine({ weight, bias }, x) {
   return y;
 }
 
-// Return the values of every layer, from the normalised pixels to the probabilities.
-function forward(network, pixels) {
-  const values = [Float64Array.from(pixels, (pixel) => network.normalized[pixel])];
+// Return, for normalised pixels, the values of every layer before and after its activation, and the
+// probabilities: the outputs or, because sigmoids do not sum to 1, their shares.
+function run(network, x) {
+  const values = [x];
+  const sums = [null];
   network.layers.forEach((layer, index) => {
-    const isLast = index === network.layers.length - 1;
-    const activation = ACTIVATIONS[isLast ? network.output : network.activation];
-    values.push(activation(affine(layer, values[index])));
+    sums.push(affine(layer, values[index]));
+    values.push(ACTIVATIONS[layer.activation](sums[index + 1]));
   });
-  if (network.loss === "mean_squared_error") {
-    values.push(toSumOne(values.pop())); // sigmoids do not sum to 1
+  const outputs = values.at(-1);
+  return { values, sums, shares: network.output === "sigmoid" ? toSumOne(outputs) : outputs };
+}
+
+function forward(network, pixels) {
+  return run(network, Float64Array.from(pixels, (pixel) => network.normalized[pixel]));
+}
+
+// The derivative of each activation of a hidden layer, from its value.
+const SLOPES = {
+  relu: (y) => (y > 0 ? 1 : 0),
+  sigmoid: (y) => y * (1 - y),
+  tanh: (y) => 1 - y * y,
+};
+
+// Return the gradient of a neuron's sum in the normalised pixels: for the first layer its weights.
+function pixelGradient(network, { values }, layer, neuron) {
+  const size = network.sizes[layer];
+  let gradient = Float64Array.from(
+    { length: network.sizes[layer - 1] },
+    (_, i) => network.layers[layer - 1].weight[i * size + neuron],
+  );
+  for (let number = layer - 1; number > 0; number--) {
+    const { weight, activation } = network.layers[number - 1];
+    const after = gradient.map((value, j) => value * SLOPES[activation](values[number][j]));
+    gradient = Float64Array.from({ length: network.sizes[number - 1] }, (_, i) => {
+      let sum = 0;
+      for (let j = 0, at = i * after.length; j < after.length; j++, at++) sum += after[j] * weight[at];
+      return sum;
+    });
   }
-  return values;
+  return gradient;
+}
+
+// Return how a neuron's sum comes about: inputs times weights, their sum, the bias, the total.
+function explainNeuron(network, { values, sums }, layer, neuron) {
+  const { weight, bias } = network.layers[layer - 1];
+  const size = network.sizes[layer];
+  const weights = Float64Array.from(values[layer - 1], (_, i) => weight[i * size + neuron]);
+  const products = values[layer - 1].map((value, i) => value * weights[i]);
+  return {
+    inputs: values[layer - 1],
+    weights,
+    products,
+    sum: products.reduce((total, product) => total + product, 0),
+    bias: bias[neuron],
+    total: sums[layer][neuron],
+    value: values[layer][neuron],
+  };
 }
 
 function strongest(values) {
@@ -286,7 +355,7 @@ const PEN_WIDTH = paper.width / 13; // as thick as MNIST's strokes, for a digit 
 const KEY_STEP = paper.width / 40;
 
 let strokes = []; // each a list of [x, y], in pixels of the paper
-let picture = null; // replaces the strokes, until the next stroke replaces it
+let picture = null; // replaces the strokes, until the next stroke replaces it; `pixels` if an example
 let pointer = null; // the id of the pointer that is drawing
 const pen = { x: paper.width / 2, y: paper.height / 4, isDown: false }; // moved by the keyboard
 const heldArrows = new Set();
@@ -335,6 +404,40 @@ async function usePicture(file) {
     if (!(error instanceof DOMException)) throw error;
     say(`${file.name} is not a PNG, JPEG or other image`);
   }
+}
+
+function useExample(example) {
+  const pixels = bytesOf(example.pixels);
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [IMAGE.width, IMAGE.height];
+  putPixels(canvas, pixels.map((pixel) => 255 - pixel));
+  clear();
+  picture = { canvas, width: IMAGE.width, height: IMAGE.height, pixels, label: example.label };
+  redraw();
+}
+
+function putPixels(canvas, grey) {
+  const image = new ImageData(IMAGE.width, IMAGE.height);
+  grey.forEach((value, i) => image.data.set([value, value, value, 255], 4 * i));
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}
+
+function listenToExamples() {
+  byId("examples").append(
+    ...MODELS.examples.map((example) => {
+      const button = document.createElement("button");
+      const canvas = document.createElement("canvas");
+      [canvas.width, canvas.height] = [IMAGE.width, IMAGE.height];
+      putPixels(canvas, bytesOf(example.pixels));
+      const wrong = example.wrong && `, read wrongly by ${example.wrong} of ${networks.length}`;
+      button.type = "button";
+      button.title = `${example.label}${wrong ?? ""}`;
+      button.ariaLabel = `Load a test image of ${button.title}`;
+      button.append(canvas);
+      button.addEventListener("click", () => useExample(example));
+      return button;
+    }),
+  );
 }
 
 function say(problem) {
@@ -472,7 +575,7 @@ function paintStroke(stroke) {
 
 // ---- Display ---------------------------------------------------------------------------------
 
-const networks = stored.map(readNetwork);
+const networks = MODELS.networks.map(readNetwork);
 const cards = [...document.querySelectorAll(".network")]; // in the order of the networks
 let centered = null; // the image that the networks see
 let awaitsFrame = false;
@@ -488,29 +591,31 @@ function redraw() {
 
 function update() {
   paintPaper();
-  const { grey, width, height } =
-    picture ?? greyOf(ink.getImageData(0, 0, paper.width, paper.height));
-  centered = centerDigit(grey, width, height);
+  centered = picture?.pixels ?? centeredPaper();
   byId("hint").hidden = centered !== null;
   byId("undo").disabled = !strokes.length;
   byId("clear").disabled = !strokes.length && !picture;
-  paper.classList.toggle("picture", picture !== null);
+  paper.classList.toggle("picture", picture !== null && !picture.pixels);
   showSeen();
   const readings = networks.map((network) => (centered ? forward(network, centered) : null));
-  cards.forEach((card, index) => showReading(card, readings[index]?.at(-1)));
-  showSummary(readings.filter(Boolean).map((values) => strongest(values.at(-1))));
+  cards.forEach((card, index) => showReading(card, readings[index]?.shares));
+  showSummary(readings.filter(Boolean).map(({ shares }) => strongest(shares)));
+  showShare(readings[0]?.shares);
   const inside = cards.findIndex((card) => card.querySelector("input").checked);
-  showLayers(networks[inside], readings[inside]);
+  [shown.network, shown.reading] = [networks[inside], readings[inside]];
+  showLayers(shown.network, shown.reading);
+  showNeuron();
+}
+
+function centeredPaper() {
+  const { grey, width, height } =
+    picture ?? greyOf(ink.getImageData(0, 0, paper.width, paper.height));
+  return centerDigit(grey, width, height);
 }
 
 function showSeen() {
   const seen = byId("seen");
-  const image = new ImageData(IMAGE.width, IMAGE.height);
-  for (let i = 0; i < PIXELS; i++) {
-    image.data.fill(centered?.[i] ?? 0, 4 * i, 4 * i + 3);
-    image.data[4 * i + 3] = 255;
-  }
-  seen.getContext("2d").putImageData(image, 0, 0);
+  putPixels(seen, centered ?? new Uint8Array(PIXELS));
   const lit = centered?.filter((pixel) => pixel > 0).length;
   seen.ariaLabel = centered ? `${lit} of ${PIXELS} pixels are lit` : "Nothing is drawn yet";
 }
@@ -548,6 +653,17 @@ function summary(predictions) {
   return `${networks[0].variant} predicts ${answer}; votes: ${counts.join(", ")}`;
 }
 
+// A share is not certainty: see "None of these?" on the page.
+function showShare(shares) {
+  const best = shares && strongest(shares);
+  const second = shares && strongest(shares.map((share, i) => (i === best ? -1 : share)));
+  byId("share").textContent = shares
+    ? `${networks[0].variant} gives ${percent(shares[best])} to ${classNames[best]}` +
+      (classNames.length > 1 ? ` and ${percent(shares[second])} to ${classNames[second]}` : "") +
+      (picture?.label ? `; the label is ${picture.label}.` : ".")
+    : "";
+}
+
 // Announce only a text that lasts: a screen reader would read every change aloud.
 let announcing = null;
 function announce(text) {
@@ -559,7 +675,7 @@ function announce(text) {
 
 // ---- Display of the layers of a network ------------------------------------------------------
 
-const CELLS_WIDTH = 176; // width of a layer, in CSS pixels
+const CELLS_WIDTH = 148; // width of a layer, in CSS pixels
 const SHARPNESS = 2; // canvas pixels per CSS pixel
 
 // By activation: [value of the strongest negative colour, value of the strongest positive colour].
@@ -570,41 +686,59 @@ const RANGES = {
 };
 
 let layersOf = null; // the network whose layers are on the page
+const shown = { network: null, reading: null };
 
-function showLayers(network, values) {
+function showLayers(network, reading) {
   if (layersOf !== network) buildLayers(network);
   layersOf = network;
-  const figures = [...byId("layers").children];
+  const figures = layerFigures();
   const hidden = network.sizes.slice(1, -1);
   showInput(figures[0]);
   hidden.forEach((size, index) => {
-    showHidden(figures[index + 1], network, values?.[index + 1] ?? new Float64Array(size));
+    showHidden(figures[index + 1], network, reading?.values[index + 1] ?? new Float64Array(size));
   });
-  showOutput(figures.at(-1), values?.at(-1));
+  showOutput(figures.at(-1), reading?.shares);
+}
+
+function layerFigures() {
+  return [...byId("layers").querySelectorAll("figure")];
 }
 
 function buildLayers(network) {
+  chosen = null;
   byId("inside-name").textContent = network.variant;
   const last = network.sizes.length - 1;
   byId("layers").replaceChildren(
     ...network.sizes.map((size, index) => {
       const figure = byId("layer").content.firstElementChild.cloneNode(true);
       const [title, kind] = figure.querySelector("figcaption").children;
-      title.textContent = index === 0 ? "Input" : index === last ? "Output" : `Hidden ${index}`;
+      title.textContent = layerName(network, index);
       const activation = index === last ? network.output : network.activation;
       kind.textContent = index === 0 ? `${size} pixels` : `${size} neurons, ${activation}`;
       if (index === last) figure.querySelector("canvas").replaceWith(outputCells());
+      else if (index > 0) listenToCells(figure.querySelector("canvas"), index, size);
       return figure;
     }),
+    pathLines(),
   );
+}
+
+function layerName(network, index) {
+  return index === 0 ? "Input" : index === network.sizes.length - 1 ? "Output" : `Hidden ${index}`;
 }
 
 function outputCells() {
   const list = document.createElement("ol");
   list.append(
-    ...classNames.map((name) => {
+    ...classNames.map((name, index) => {
       const item = document.createElement("li");
-      item.textContent = name;
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = name;
+      for (const event of ["pointerenter", "focus", "click"]) {
+        button.addEventListener(event, () => choose(layersOf.sizes.length - 1, index));
+      }
+      item.append(button);
       return item;
     }),
   );
@@ -626,7 +760,9 @@ function showHidden(figure, network, values) {
   showScale(figure, range);
   const fact = describe(network.activation, values);
   figure.querySelector(".fact").textContent = centered ? fact : "";
-  canvas.ariaLabel = centered ? `Neurons: ${fact}` : "Nothing is drawn yet";
+  canvas.ariaLabel = centered
+    ? `Neurons: ${fact}. The arrow keys choose one.`
+    : "Neurons. Nothing is drawn yet";
 }
 
 // A neuron is "on" in the upper half of its activation's range; with ReLU, if it is not 0.
@@ -658,6 +794,8 @@ function paintCells(canvas, values, columns, range) {
   canvas.width = columns * size; // also clears the canvas
   canvas.height = rows * size;
   canvas.style.width = `${canvas.width / SHARPNESS}px`;
+  canvas.dataset.columns = columns;
+  canvas.dataset.rows = rows;
   const context = canvas.getContext("2d");
   const colour = colours(range);
   values.forEach((value, index) => {
@@ -680,11 +818,257 @@ function colours([low, high]) {
   };
 }
 
+// ---- Display of one neuron: how its value comes about ---------------------------------------
+
+let chosen = null; // { layer, neuron }; by default the output with the largest share
+const STEPS = 48; // of gradient ascent
+const MOST = 6; // contributions listed for and against
+
+function choose(layer, neuron) {
+  chosen = { layer, neuron };
+  showNeuron();
+}
+
+function listenToCells(canvas, layer, size) {
+  canvas.tabIndex = 0;
+  canvas.setAttribute("role", "application");
+  canvas.addEventListener("pointermove", (event) => {
+    const frame = canvas.getBoundingClientRect();
+    const { columns, rows } = canvas.dataset;
+    const column = Math.floor(((event.clientX - frame.left) / frame.width) * columns);
+    const row = Math.floor(((event.clientY - frame.top) / frame.height) * rows);
+    const neuron = row * columns + column;
+    if (neuron < size && column < columns) choose(layer, neuron);
+  });
+  canvas.addEventListener("focus", () => {
+    if (chosen?.layer !== layer) choose(layer, strongest(shown.reading?.values[layer] ?? [0]));
+  });
+  canvas.addEventListener("keydown", (event) => {
+    if (!(event.key in ARROWS) || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    const [right, down] = ARROWS[event.key];
+    const next = (chosen?.neuron ?? 0) + right + down * canvas.dataset.columns;
+    choose(layer, Math.min(Math.max(next, 0), size - 1));
+  });
+}
+
+function showNeuron() {
+  const { network, reading } = shown;
+  byId("neuron").hidden = !reading;
+  if (!reading) return drawPath([]);
+  const last = network.sizes.length - 1;
+  const { layer, neuron } = chosen ?? { layer: last, neuron: strongest(reading.shares) };
+  const found = explainNeuron(network, reading, layer, neuron);
+  byId("neuron-title").textContent = nameOf(network, layer, neuron);
+  byId("sum").textContent = sumText(network, reading, layer, neuron, found);
+  showPictures(network, reading, layer, neuron, found);
+  showContributions(network, layer, found);
+  drawPath(pathTo(network, reading, layer, neuron));
+}
+
+function nameOf(network, layer, neuron) {
+  const last = layer === network.sizes.length - 1;
+  const which = last ? classNames[neuron] : `neuron ${neuron + 1} of ${network.sizes[layer]}`;
+  return `${layerName(network, layer)}, ${which}`;
+}
+
+function sumText(network, reading, layer, neuron, found) {
+  const { activation } = network.layers[layer - 1];
+  const times = layer === 1 ? "weights × pixels" : "weights × values";
+  const text = [
+    `${times} ${signed(found.sum)} + bias ${signed(found.bias)} = ${signed(found.total)}`,
+    `after ${activation} ${signed(found.value)}`,
+  ];
+  if (layer === network.sizes.length - 1 && network.output === "sigmoid") {
+    text.push(`divided by the sum of all outputs ${percent(reading.shares[neuron])}`);
+  }
+  return text.join(" → ");
+}
+
+function signed(value) {
+  const size = Math.abs(value);
+  const text = size !== 0 && (size < 0.001 || size >= 1e5) ? size.toExponential(1) : size.toFixed(3);
+  return value < 0 ? `−${text}` : text;
+}
+
+function showPictures(network, reading, layer, neuron, found) {
+  const gradient = pixelGradient(network, reading, layer, neuron); // of layer 1 its weights
+  const pictures =
+    layer === 1
+      ? [
+          ["Its weights, blurred", blurred(found.weights)],
+          ["Weights × your pixels", found.products],
+        ]
+      : [["Which pixels raise it, blurred", blurred(gradient)]];
+  const figures = pictures.map(([title, values]) => {
+    const most = Math.max(...values.map(Math.abs));
+    return pictureOf(title, values, [-most, most], `−${most.toPrecision(2)} to ${most.toPrecision(2)}`);
+  });
+  const wanted = pictureOf("What excites it most", new Float64Array(PIXELS), [0, 1], "from grey");
+  byId("pictures").replaceChildren(...figures, wanted);
+  showExcitation(network, layer, neuron, wanted);
+}
+
+function pictureOf(title, values, range, text) {
+  const figure = byId("layer").content.firstElementChild.cloneNode(true);
+  figure.querySelector("figcaption b").textContent = title;
+  figure.querySelector(".scale").remove();
+  figure.querySelector(".fact").textContent = text;
+  const canvas = figure.querySelector("canvas");
+  canvas.ariaLabel = title;
+  paintPixels(canvas, values, range);
+  return figure;
+}
+
+function paintPixels(canvas, values, range) {
+  paintCells(canvas, values, IMAGE.width, range);
+}
+
+// Gradient ascent on the pixels of a grey picture, a few steps per frame. The result depends on the
+// network and the neuron alone, so it is kept.
+const excitations = new Map();
+let ascent = 0; // the number of the ascent that may still paint
+
+function showExcitation(network, layer, neuron, figure) {
+  const key = [network.variant, layer, neuron].join("/");
+  const paint = ({ brightness, total }) => {
+    paintPixels(figure.querySelector("canvas"), brightness, [0, 1]);
+    figure.querySelector(".fact").textContent = `its sum there: ${signed(total)}`;
+  };
+  const own = ++ascent;
+  if (excitations.has(key)) return paint(excitations.get(key));
+  const state = { brightness: new Float64Array(PIXELS).fill(0.5), total: 0, steps: 0 };
+  const climb = () => {
+    if (own !== ascent) return;
+    for (let i = 0; i < 4 && state.steps < STEPS; i++) ascend(network, layer, neuron, state);
+    paint(state);
+    if (state.steps < STEPS) requestAnimationFrame(climb);
+    else excitations.set(key, state);
+  };
+  setTimeout(climb, 60); // not for each neuron that the pointer crosses
+}
+
+// One step: the gradient is blurred by a pixel and scaled to 0.1 at most; brightness stays in [0, 1]
+// and decays a little, so that pixels without influence become dark.
+function ascend(network, layer, neuron, state) {
+  const reading = run(network, state.brightness.map((b) => (b - network.mean) / network.std));
+  const gradient = blurred(pixelGradient(network, reading, layer, neuron));
+  const most = Math.max(...gradient.map(Math.abs)) || 1;
+  state.brightness = state.brightness.map((b, i) =>
+    Math.min(Math.max(0.97 * b + (0.1 * gradient[i]) / most, 0), 1),
+  );
+  const after = run(network, state.brightness.map((b) => (b - network.mean) / network.std));
+  state.total = after.sums[layer][neuron];
+  state.steps++;
+}
+
+// The blur of `smoothed_picture` in pipeline/figures/passes.py.
+function blurred(values) {
+  const kernel = [1, 4, 6, 4, 1];
+  const along = (from, step, limit, place) =>
+    from.map((_, at) =>
+      kernel.reduce((sum, part, k) => {
+        const shift = Math.min(Math.max(place(at) + k - 2, 0), limit - 1) - place(at);
+        return sum + (part / 16) * from[at + shift * step];
+      }, 0),
+    );
+  const { width, height } = IMAGE;
+  const down = along(values, width, height, (at) => Math.floor(at / width));
+  return along(down, 1, width, (at) => at % width);
+}
+
+// List what speaks for and against. Of the first layer, pictures show it better.
+function showContributions(network, layer, { inputs, weights, products }) {
+  const list = byId("contributions");
+  list.hidden = layer === 1;
+  if (layer === 1) return;
+  const order = [...products.keys()].sort((a, b) => products[b] - products[a]);
+  const most = Math.max(...products.map(Math.abs)) || 1;
+  const part = (title, indices, sign) => {
+    const total = products.reduce((sum, p) => sum + (p * sign > 0 ? p : 0), 0);
+    const section = document.createElement("div");
+    const heading = document.createElement("h3");
+    heading.textContent = `${title}: ${signed(total)}`;
+    const rows = document.createElement("ul");
+    rows.append(
+      ...indices
+        .filter((index) => products[index] * sign > 0)
+        .map((index) => {
+          const row = document.createElement("li");
+          const button = document.createElement("button");
+          button.type = "button";
+          button.textContent = `${layerName(network, layer - 1)}, ${index + 1}`;
+          button.addEventListener("click", () => choose(layer - 1, index));
+          const text = document.createElement("span");
+          text.textContent = `${signed(inputs[index])} × ${signed(weights[index])} = ${signed(products[index])}`;
+          const bar = document.createElement("i");
+          bar.className = sign > 0 ? "for" : "against";
+          bar.style.width = `${(100 * Math.abs(products[index])) / most}%`;
+          row.append(button, text, bar);
+          return row;
+        }),
+    );
+    section.append(heading, rows);
+    return section;
+  };
+  list.replaceChildren(
+    part("For", order.slice(0, MOST), 1),
+    part("Against", order.slice(-MOST).reverse(), -1),
+  );
+}
+
+// Return the lines to what contributes most, from a neuron back to a pixel: three per layer, the
+// strongest of which is followed.
+function pathTo(network, reading, layer, neuron) {
+  const lines = [];
+  let [at, index] = [layer, neuron];
+  while (at > 0) {
+    const { products } = explainNeuron(network, reading, at, index);
+    const best = [...products.keys()].sort((a, b) => products[b] - products[a]).slice(0, 3);
+    best.forEach((from, rank) => lines.push({ layer: at, from, to: index, rank }));
+    [at, index] = [at - 1, best[0]];
+  }
+  return lines;
+}
+
+function pathLines() {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.id = "path";
+  svg.ariaHidden = "true";
+  return svg;
+}
+
+function drawPath(lines) {
+  const frame = byId("layers").getBoundingClientRect();
+  const figures = layerFigures();
+  const center = (layer, index) => {
+    const item = figures[layer].querySelectorAll("li")[index];
+    const box = (item ?? figures[layer].querySelector("canvas")).getBoundingClientRect();
+    if (item) return [box.left - frame.left + 8, box.top - frame.top + box.height / 2];
+    const { columns, rows } = figures[layer].querySelector("canvas").dataset;
+    return [
+      box.left - frame.left + (((index % columns) + 0.5) * box.width) / columns,
+      box.top - frame.top + ((Math.floor(index / columns) + 0.5) * box.height) / rows,
+    ];
+  };
+  byId("path").replaceChildren(
+    ...lines.map(({ layer, from, to, rank }) => {
+      const line = document.createElementNS("http://www.w3.org/2000/svg", "line");
+      const [[x1, y1], [x2, y2]] = [center(layer - 1, from), center(layer, to)];
+      for (const [name, value] of Object.entries({ x1, y1, x2, y2 })) line.setAttribute(name, value);
+      line.classList.toggle("strongest", rank === 0);
+      return line;
+    }),
+  );
+}
+
 // ---- Start -----------------------------------------------------------------------------------
 
 listenToPointers();
 listenToKeys();
 listenToFiles();
+listenToExamples();
+addEventListener("resize", () => showNeuron());
 byId("clear").addEventListener("click", clear);
 byId("undo").addEventListener("click", undo);
 document.querySelector(".networks").addEventListener("change", redraw);
@@ -692,11 +1076,18 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 update();
 
 // For tests and the browser console: digits.probabilities("tiny", pixels) takes the 784 bytes that
-// digits.centerDigit(grey, width, height) returns; digits.centered() returns the current image.
+// digits.centerDigit(grey, width, height) returns; digits.explain("tiny", pixels, 1, 0) says how the
+// first neuron of the first layer reads them; digits.centered() returns the current image.
 window.digits = {
   variants: networks.map((network) => network.variant),
   probabilities: (variant, pixels) =>
-    forward(networks.find((network) => network.variant === variant), pixels).at(-1),
+    forward(networks.find((network) => network.variant === variant), pixels).shares,
+  explain: (variant, pixels, layer, neuron) => {
+    const network = networks.find((each) => each.variant === variant);
+    const reading = forward(network, pixels);
+    const gradient = pixelGradient(network, reading, layer, neuron);
+    return { ...explainNeuron(network, reading, layer, neuron), gradient };
+  },
   centerDigit,
   centered: () => centered,
 };

@@ -1,8 +1,6 @@
 """The report as one self-contained HTML page; the same content gives the same bytes."""
 
-import base64
-import io
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,19 +8,29 @@ from typing import Any
 
 import jinja2
 import numpy as np
-import vl_convert
 from numpy.typing import NDArray
-from PIL import Image
 
-from pipeline.base.errors import DataError
+from pipeline.base.colours import SERIES, SERIES_DARK
 from pipeline.base.params import Settings, VariantSettings
 from pipeline.base.tables import Table
 from pipeline.datasets.examples import ExampleSet
 from pipeline.datasets.images import HEIGHT, PIXELS, WIDTH
+from pipeline.nn.network import DIVIDED
 from pipeline.report import charts
+from pipeline.report.answer import answer_of, ranking_of
+from pipeline.report.pictures import Picture, embedded_picture, strip_picture
+from pipeline.report.vega import vega_script
 
 SAMPLES = 8
 """Images shown per class and split."""
+HIGHLIGHTED = 8
+"""Curves that stand out where there are more variants."""
+TRIALS = 8
+"""Best trials of a sweep in its table."""
+CHANCE = 0.05
+"""The p-value from which a difference may well be chance."""
+CHARTS = ("confusion", "curves")
+"""Figures that the page leaves out, because it has interactive charts of the same."""
 
 UNITS = {"cross_entropy": "nats", "mean_squared_error": "MSE"}
 LOSSES = {"cross_entropy": "cross-entropy (nats)", "mean_squared_error": "mean squared error"}
@@ -44,23 +52,32 @@ NAMES = {
 
 # File name: caption and alternative text.
 FIGURES = {
-    "One image through the network": {
-        "architecture": (
-            "The network, layer by layer.",
-            "columns of neurons from input to output, with the size and parameters of each layer",
+    "What it predicts": {
+        "mistakes": (
+            "The wrong predictions with the highest confidence.",
+            "misclassified test images, each with the predicted and the true class",
         ),
+        "predictions": (
+            "Random test images. Wrong predictions are red, with the true class.",
+            "rows of test images, each with the predicted class and its probability",
+        ),
+    },
+    "One image through the network": {
         "forward": (
-            "Forward pass: how each layer transforms a test image.",
-            "the image, the weights and activations of each layer, and the probability of each "
-            "class",
+            "Forward pass. Each row is a layer: on the left its values, on the right which pixels "
+            "raise (red) or lower (blue) its most active neurons, slightly blurred.",
+            "the image, the probability of each class, and what neurons of each layer respond to",
         ),
         "backward": (
-            "Backward pass: the gradients of the cost for the same image.",
-            "the prediction next to the true class, and the gradients of each layer as heat maps",
+            "Backward pass: the gradients of the cost for the same image, from the last layer to "
+            "the first.",
+            "the prediction and the true class, and the gradients of each layer",
         ),
         "update": (
-            "Update: one step of gradient descent on this image.",
-            "the weights of each layer before and after the step, and their difference",
+            "One step of the optimiser on this image: the answer before and after, and weights "
+            "beside their change, which has a scale of its own.",
+            "the probabilities before and after the step, and the weights of each layer with their "
+            "change",
         ),
     },
     "How training distorts images": {
@@ -70,37 +87,24 @@ FIGURES = {
             "a test image on the left, and sixteen distorted versions of it",
         ),
     },
-    "Predictions on test images": {
-        "predictions": (
-            "Random test images. Wrong predictions are red, with the true class.",
-            "rows of test images, each with the predicted class and its probability",
-        ),
-        "mistakes": (
-            "The wrong predictions with the highest confidence.",
-            "misclassified test images, each with the predicted and the true class",
-        ),
-    },
-    "How accurate it is": {
-        "confusion": (
-            "Confusion matrix: true against predicted classes.",
-            "the confusion matrix as a heat map with counts",
+    "How far its confidence can be trusted": {
+        "calibration": (
+            "Accuracy of the images of each level of confidence, with 95 % intervals. On the "
+            "diagonal the two are equal.",
+            "accuracy against confidence, and the number of images at each level of confidence",
         ),
         "quality": (
             "Precision and recall of each class.",
             "one line per class, from its precision to its recall",
         ),
-        "calibration": (
-            "Calibration: on the diagonal, accuracy equals confidence.",
-            "accuracy against confidence, and the number of images at each level of confidence",
-        ),
     },
-    "How it learned": {
-        "curves": (
-            "Cost and accuracy after each epoch.",
-            "training and validation curves of cost and accuracy",
+    "What it is made of, and how it changed": {
+        "architecture": (
+            "The network, layer by layer. Of large layers, the neurons with the largest weights.",
+            "columns of neurons from input to output, with the size and parameters of each layer",
         ),
         "norms": (
-            "Norms of the weights and gradients of each layer after each epoch.",
+            "Norms of the weights and of the gradients of each layer after each epoch.",
             "curves of the norms of the weights and gradients of each layer",
         ),
     },
@@ -108,21 +112,13 @@ FIGURES = {
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An image as a data URI, with its size in pixels."""
-
-    uri: str
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
 class Variant:
     """The settings and results of one network.
 
     settings: with overrides applied; metrics: the network's entry in metrics/summary.json;
-    predictions: a table of class names with columns label and prediction; figures: PNG files by
-    name; versions: versions of the packages that trained the network.
+    predictions: a table of the test images in order, with class names in columns label and
+    prediction, and a column confidence; figures: PNG files by name; versions: versions of the
+    packages that trained the network.
     """
 
     settings: VariantSettings
@@ -137,13 +133,26 @@ class ReportContent:
     """Everything that a report shows.
 
     splits: train, validation and test; history: a table with columns variant, split, epoch, cost
-    and accuracy.
+    and accuracy; digests: the SHA-256 of the files of each split; studies: what sweeps and repeats
+    have left for this dataset.
     """
 
     settings: Settings
     splits: Mapping[str, ExampleSet]
     history: Table
     variants: Mapping[str, Variant]
+    digests: Mapping[str, str]
+    studies: "Studies"
+
+
+@dataclass(frozen=True)
+class Studies:
+    """What sweeps and repeats have left, as in their JSON files; each may be empty."""
+
+    repeats: Sequence[Mapping[str, Any]] = ()
+    pairs: Sequence[Mapping[str, Any]] = ()
+    folds: Sequence[Mapping[str, Any]] = ()
+    sweeps: Sequence[Mapping[str, Any]] = ()
 
 
 _HERE = Path(__file__).parent
@@ -172,11 +181,21 @@ def report_page(content: ReportContent) -> str:
             counts=_counts(content.splits),
             samples={split: _samples(part) for split, part in content.splits.items()},
             figures={name: _figures(name, variant) for name, variant in content.variants.items()},
+            answer=answer_of(
+                _accuracies(content.variants),
+                {name: variant.predictions for name, variant in content.variants.items()},
+                content.splits["test"],
+            ),
+            chance=CHANCE,
+            divided=DIVIDED,
+            best_trials=[_best_trials(study) for study in content.studies.sweeps],
             charts={
                 "specs": _specs(content),
                 "history": charts.history_rows(content.history),
             },
-            vega=_vega(),
+            vega=vega_script(),
+            series=SERIES,
+            series_dark=SERIES_DARK,
             css=(_HERE / "index.css").read_text(encoding="utf-8"),
         )
     )
@@ -201,6 +220,13 @@ COLUMNS = (
     Column("test_f1"),
     Column("test_sample_accuracy", kind=lambda variant: variant.metrics["test_sample_images"]),
 )
+
+
+def _best_trials(study: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the completed trials of a sweep with the highest validation accuracies."""
+    ended = [trial for trial in study["trials"] if trial["state"] == "complete"]
+    ended.sort(key=lambda trial: -trial["validation_accuracy"])
+    return ended[:TRIALS]
 
 
 def _best(variants: Mapping[str, Variant], column: Column) -> list[str]:
@@ -253,22 +279,38 @@ def _specs(content: ReportContent) -> dict[str, charts.Spec]:
     """Return the specification of each chart, by the id of its element in the page."""
     classes = content.splits["train"].description.class_names
     every = list(content.variants)
+    ranking = ranking_of(_accuracies(content.variants))
+    highlighted = ranking[:HIGHLIGHTED] if len(every) > HIGHLIGHTED else []
     specs = {
         "accuracies": charts.accuracies_chart(
             {name: variant.metrics for name, variant in content.variants.items()}
         ),
-        "together-accuracy": charts.together_chart(every, every, "accuracy", "accuracy"),
+        "together-accuracy": charts.together_chart(
+            every, every, highlighted, "accuracy", "accuracy"
+        ),
         "counts": charts.counts_chart(_counts(content.splits), classes),
     }
     for loss, names in _rivals(content.variants).items():
         unit = LOSSES[loss]
-        specs[f"together-{loss}"] = charts.together_chart(every, names, "cost", unit)
+        chosen = [name for name in highlighted if name in names]
+        specs[f"together-{loss}"] = charts.together_chart(every, names, chosen, "cost", unit)
     for name, variant in content.variants.items():
         unit = LOSSES[variant.settings.loss]
         specs[f"accuracy-{name}"] = charts.variant_chart(name, "accuracy", "accuracy")
         specs[f"cost-{name}"] = charts.variant_chart(name, "cost", unit)
         specs[f"confusion-{name}"] = charts.confusion_chart(name, variant.predictions, classes)
+    studies = content.studies
+    if studies.repeats:
+        specs["repeats"] = charts.repeats_chart(studies.repeats)
+    if studies.pairs:
+        specs["pairs"] = charts.pairs_chart(studies.pairs)
+    for number, study in enumerate(studies.sweeps):
+        specs[f"sweep-{number}"] = charts.sweep_chart(study)
     return specs
+
+
+def _accuracies(variants: Mapping[str, Variant]) -> dict[str, float]:
+    return {name: variant.metrics["validation_accuracy"] for name, variant in variants.items()}
 
 
 def _counts(splits: Mapping[str, ExampleSet]) -> dict[str, list[int]]:
@@ -295,19 +337,8 @@ def _samples(examples: ExampleSet) -> list[Picture]:
     for inputs in samples:
         brightness = examples.normalization.undo(np.reshape(inputs, (-1, PIXELS)))
         images = (brightness * 255).round().clip(0, 255).astype(np.uint8)
-        pictures.append(_strip(images.reshape(-1, HEIGHT, WIDTH)))
+        pictures.append(strip_picture(images.reshape(-1, HEIGHT, WIDTH)))
     return pictures
-
-
-def _strip(images: NDArray[np.uint8]) -> Picture:
-    """Put images of shape (N, 28, 28) into one row, with two transparent pixels between them."""
-    width = max(1, len(images) * (WIDTH + 2) - 2)
-    grey_and_opacity = np.zeros((HEIGHT, width, 2), np.uint8)
-    for place, image in enumerate(images):
-        left = place * (WIDTH + 2)
-        grey_and_opacity[:, left : left + WIDTH, 0] = image
-        grey_and_opacity[:, left : left + WIDTH, 1] = 255
-    return _picture(Image.fromarray(grey_and_opacity, "LA"))
 
 
 def _figures(name: str, variant: Variant) -> dict[str, list[tuple[str, str, Picture]]]:
@@ -316,9 +347,13 @@ def _figures(name: str, variant: Variant) -> dict[str, list[tuple[str, str, Pict
     others = {
         file: (file.replace("_", " ").capitalize(), file.replace("_", " "))
         for file in sorted(variant.figures)
-        if file not in known
+        if file not in known and file not in CHARTS
     }
-    pictures = {file: _embedded(file, png) for file, png in variant.figures.items()}
+    pictures = {
+        file: embedded_picture(file, png)
+        for file, png in variant.figures.items()
+        if file not in CHARTS
+    }
     groups = {
         title: [
             (caption, f"{name}: {seen}", pictures[file])
@@ -328,29 +363,6 @@ def _figures(name: str, variant: Variant) -> dict[str, list[tuple[str, str, Pict
         for title, group in (FIGURES | {"Other figures": others}).items()
     }
     return {title: figures for title, figures in groups.items() if figures}
-
-
-def _embedded(name: str, png: bytes) -> Picture:
-    try:
-        with Image.open(io.BytesIO(png)) as image:
-            width, height = image.size
-    except OSError as error:
-        raise DataError(f"the figure {name} is not a valid image: {error}") from error
-    data = base64.b64encode(png).decode()
-    return Picture(f"data:image/png;base64,{data}", width, height)
-
-
-def _picture(image: Image.Image) -> Picture:
-    content = io.BytesIO()
-    image.save(content, "PNG")
-    return _embedded("of samples", content.getvalue())
-
-
-@cache
-def _vega() -> str:
-    """Return Vega, Vega-Lite and vega-embed as one script that contains no HTML tag."""
-    script: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # it has a default
-    return script
 
 
 @cache

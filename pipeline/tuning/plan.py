@@ -102,8 +102,14 @@ class SweepPlan:
         return Job(settings, self.seed, self.device, self.shuffle_buffer, pruning)
 
     def label(self, trial: FrozenTrial) -> str:
-        """Return the number of a trial as its name."""
-        return f"trial {trial.number}"
+        """Return the number of a trial as its name, and the settings that it tries."""
+        tried = self.tried
+        shown = [
+            f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in trial.params.items()
+            if not tried[name].single()
+        ]
+        return f"trial {trial.number}" + (f" ({', '.join(shown)})" if shown else "")
 
     def description(self) -> dict[str, Any]:
         """Return the settings without the number of trials, so that a sweep can be extended."""

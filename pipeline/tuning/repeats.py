@@ -4,6 +4,7 @@ A seed determines the initial weights and the order of the batches. The training
 images stay the same. In cross-validation the seed stays the same, and the images vary.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,7 +34,7 @@ def repeat_statistics(trials: Sequence[FrozenTrial]) -> dict[str, Any]:
         raise TrainingError(f"{len(failed)} of {len(trials)} repeats failed; the first: {reason}")
     values = np.array([trial.value for trial in ended])
     mean, deviation = float(values.mean()), float(values.std(ddof=1))
-    half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * deviation / len(values) ** 0.5
+    half = _half_interval(deviation, len(values))
     return {
         "mean": mean,
         "standard_deviation": deviation,
@@ -43,6 +44,47 @@ def repeat_statistics(trials: Sequence[FrozenTrial]) -> dict[str, Any]:
         "failed": len(failed),
         "validation_accuracy": {str(trial.params["seed"]): trial.value for trial in ended},
     }
+
+
+def pair_statistics(
+    variants: tuple[str, str], one: Sequence[FrozenTrial], other: Sequence[FrozenTrial]
+) -> dict[str, Any]:
+    """Return the mean difference of two variants' validation accuracies, seed by seed.
+
+    The interval is Student's, of the differences: mean ± t s / sqrt(n), for n seeds on which both
+    ran to completion. The images are the same for all, so it says nothing about other images.
+    Raises TrainingError if fewer than two such seeds remain.
+    """
+    accuracies = [
+        {str(trial.params["seed"]): trial.value for trial in trials if trial.value is not None}
+        for trials in (one, other)
+    ]
+    seeds = [seed for seed in accuracies[0] if seed in accuracies[1]]
+    if len(seeds) < 2:
+        raise TrainingError(
+            f"{' and '.join(variants)} both completed for {len(seeds)} seeds; 2 or more are needed"
+        )
+    pairs = {seed: [accuracies[0][seed], accuracies[1][seed]] for seed in seeds}
+    differences = np.array([first - second for first, second in pairs.values()])
+    mean, deviation = float(differences.mean()), float(differences.std(ddof=1))
+    half = _half_interval(deviation, len(differences))
+    return {
+        "variants": list(variants),
+        "difference": mean,
+        "standard_deviation": deviation,
+        "low": mean - half,
+        "high": mean + half,
+        "seeds": len(seeds),
+        "first_better": int((differences > 0).sum()),
+        "second_better": int((differences < 0).sum()),
+        "pairs": pairs,
+    }
+
+
+def _half_interval(deviation: float, count: int) -> float:
+    """Return half of Student's interval of the mean of `count` values."""
+    factor = float(t.ppf((1 + CONFIDENCE) / 2, count - 1))
+    return factor * deviation / math.sqrt(count)
 
 
 def fold_statistics(plan: FoldPlan, trials: Sequence[FrozenTrial]) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from itertools import combinations, pairwise
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection
+from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.colors import same_color
 from matplotlib.text import Text
 from sklearn.metrics import confusion_matrix
 
@@ -13,16 +14,23 @@ from pipeline.base.params import VariantSettings
 from pipeline.base.params_file import read_params
 from pipeline.datasets.examples import Description, Examples
 from pipeline.datasets.normalization import Normalization
-from pipeline.figures.architecture import SHOWN, architecture_figure
-from pipeline.figures.curves import curve_figure, curves_figure, norms_figure, together_figure
+from pipeline.figures.architecture import SHOWN, THICKEST, architecture_figure
+from pipeline.figures.curves import (
+    curve_figure,
+    curves_figure,
+    norms_figure,
+    running_median,
+    together_figure,
+)
 from pipeline.figures.gallery import variant_figures
-from pipeline.figures.passes import FIELDS
+from pipeline.figures.passes import BARS, smoothed_picture
 from pipeline.figures.predictions import most_confident_mistakes
-from pipeline.figures.quality import calibration
-from pipeline.figures.style import save_png
-from pipeline.nn.inspection import inspect
+from pipeline.figures.quality import calibration, calibration_figure, quality_figure
+from pipeline.figures.style import BLUE, RED, save_png
+from pipeline.metrics import wilson_interval
+from pipeline.nn.inspection import input_gradients, inspect
 from pipeline.nn.model_file import Model
-from pipeline.nn.network import Architecture
+from pipeline.nn.network import DIVIDED, Architecture, initialize_network
 from pipeline.nn.prediction import predict_probabilities
 from pipeline.nn.training import make_network
 from tests.conftest import ROOT
@@ -146,9 +154,10 @@ def test_the_same_model_gives_the_same_bytes_in_a_report_of_at_most_8_megabytes(
 @pytest.mark.parametrize("sizes", [(784, 10), (784, 107, 26, 10), (784, 3, 300, 9, 12, 10)])
 def test_an_architecture_tells_true_sizes_and_counts_whatever_it_draws(sizes):
     architecture = Architecture(sizes, "tanh", "softmax", "cross_entropy")
-    figure = architecture_figure(architecture, "net")
+    network = initialize_network(architecture, "he", np.random.default_rng(0))
+    figure = architecture_figure(network, "net")
     said = texts(figure)
-    assert f"net: {architecture.parameter_count():,} parameters" in said
+    assert any(f"net: {architecture.parameter_count():,} parameters" in text for text in said)
     assert "input\n784 pixels" in said
     assert "output, softmax\n10 classes" in said
     for number, size in enumerate(sizes[1:-1], start=1):
@@ -163,64 +172,120 @@ def test_an_architecture_tells_true_sizes_and_counts_whatever_it_draws(sizes):
     assert [len(line.get_segments()) for line in lines] == [(a + 1) * b for a, b in pairwise(shown)]
 
 
-def test_a_forward_pass_shows_the_image_the_weights_and_the_values_of_every_layer(drawn):
-    model, test, probabilities, figures = drawn
+def test_lines_of_an_architecture_are_its_largest_weights_coloured_by_sign():
+    architecture = Architecture((784, 30, 10), "relu", "softmax", "cross_entropy")
+    network = initialize_network(architecture, "he", np.random.default_rng(0))
+    network.layers[0].weight[400, 17] = 9.0
+    network.layers[1].weight[17, 3] = -8.0
+    figure = architecture_figure(network, "net")
+    first, second = (c for c in figure.axes[0].collections if isinstance(c, LineCollection))
+    for lines, colour in ((first, RED), (second, BLUE)):
+        thick = int(np.argmax(lines.get_linewidths()))
+        assert lines.get_linewidths()[thick] == THICKEST
+        assert same_color(lines.get_colors()[thick], colour)
+
+
+def inspected(model, test, probabilities):
     index = int(np.argmax(probabilities.max(axis=1) < 0.9))
-    seen = inspect(model, test.inputs[index], int(test.labels[index]))
+    return index, inspect(model, test.inputs[index], int(test.labels[index]))
+
+
+def tiles(ax):
+    """Return the pictures of 28x28 pixels that stand side by side."""
+    (mosaic,) = images(ax)
+    step = 28 + 2
+    return [mosaic[:, left : left + 28] for left in range(0, mosaic.shape[1], step)]
+
+
+def test_a_forward_pass_shows_the_image_the_answer_and_the_values_of_every_layer(drawn):
+    model, test, probabilities, figures = drawn
+    index, seen = inspected(model, test, probabilities)
     axes = figures["forward"].axes
     np.testing.assert_allclose(images(axes[0])[0], test.inputs[index].reshape(28, 28), atol=1e-6)
     titles = texts(figures["forward"])
     assert f"net, test image {index}: forward pass" in titles
-    first = seen.layers[0].weight
-    fields = min(FIELDS, first.shape[1])
-    assert f"weights of {fields} of {first.shape[1]} neurons of layer 1" in titles
-    np.testing.assert_allclose(images(axes[1])[0][:28, :28], first[:, 0].reshape(28, 28))
-    shown = [image for ax in axes for image in images(ax)]
-    for number, layer in enumerate(seen.layers, start=1):
-        n_in, n_out = layer.weight.shape
-        assert f"layer {number}: weights {n_in}×{n_out}" in titles
-        assert any(i.shape == (n_out, n_in) and np.allclose(i, layer.weight.T) for i in shown)
-        assert f"after {layer.activation_name}" in titles
-    bars = [patch.get_width() for patch in axes[2].patches]
+    bars = [patch.get_width() for patch in axes[1].patches]
     np.testing.assert_allclose(bars, seen.probabilities)
+    assert axes[1].get_xlim() == (0, 1)
     for probability in seen.probabilities:
         assert f"{probability:.1%}" in titles
-    assert f"prediction: {model.class_names[seen.predicted]}" in titles
+    names = (
+        f"prediction: {model.class_names[seen.predicted]}, label: {model.class_names[seen.label]}"
+    )
+    assert any(title.startswith(names) for title in titles)
+    for number, layer in enumerate(seen.layers, start=1):
+        last = number == len(seen.layers)
+        assert f"layer {number}: {'pre-activation' if last else 'after relu'}" in titles
+        values = layer.pre_activation if last else layer.activation
+        left, right = axes[2 * number : 2 * number + 2]
+        if len(values) <= BARS:
+            np.testing.assert_allclose([bar.get_height() for bar in left.patches], values)
+        else:
+            np.testing.assert_allclose(images(left)[0].compressed(), values)
+        strongest = np.sort(np.argsort(-layer.activation, kind="stable")[:10])
+        gradients = input_gradients(seen, number, strongest)
+        for picture, gradient in zip(tiles(right), gradients.T, strict=True):
+            smooth = smoothed_picture(gradient)
+            limit = np.abs(smooth).max() or 1
+            np.testing.assert_allclose(picture, smooth / limit, atol=1e-9)
+    assert [label.get_text() for label in left.get_xticklabels()] == list(model.class_names)
+
+
+def test_a_network_whose_outputs_are_divided_by_their_sum_says_so_wherever_it_shows_shares(drawn):
+    model, *_, figures = drawn
+    divided = model.network.architecture.output == "sigmoid"
+    for name in ("forward", "predictions", "mistakes", "calibration"):
+        assert any(DIVIDED in text for text in texts(figures[name])) == divided, name
+
+
+def test_smoothing_keeps_sums_and_leaves_a_flat_picture_as_it_is():
+    np.testing.assert_allclose(smoothed_picture(np.full(784, 3.0)), 3)
+    point = np.zeros(784)
+    point[14 * 28 + 14] = 1
+    smooth = smoothed_picture(point)
+    assert smooth.sum() == pytest.approx(1)
+    assert smooth[14, 14] == smooth.max() == pytest.approx(36 / 256)
 
 
 def test_a_backward_pass_shows_every_gradient_with_its_norm(drawn):
     model, test, probabilities, figures = drawn
-    index = int(np.argmax(probabilities.max(axis=1) < 0.9))
-    seen = inspect(model, test.inputs[index], int(test.labels[index]))
+    _, seen = inspected(model, test, probabilities)
     titles = texts(figures["backward"])
-    assert f"label: {model.class_names[seen.label]}, cost {seen.cost:.3g}" in titles
-    shown = [image for ax in figures["backward"].axes for image in images(ax)]
-    for number, layer in enumerate(seen.layers, start=1):
-        norm = np.linalg.norm(layer.weight_gradient)
-        assert f"layer {number}: dJ/dW, norm {norm:.2g}" in titles
-        assert f"dJ/dB, norm {np.linalg.norm(layer.bias_gradient):.2g}" in titles
-        assert f"dJ/d activation, norm {np.linalg.norm(layer.output_gradient):.2g}" in titles
-        assert any(
-            i.shape == layer.weight.T.shape and np.allclose(i, layer.weight_gradient.T)
-            for i in shown
-        )
+    assert any(title.endswith(f", cost {seen.cost:.3g}") for title in titles)
+    axes = figures["backward"].axes[2:]
+    for row, number in enumerate(range(len(seen.layers), 0, -1)):
+        layer = seen.layers[number - 1]
+        assert any(f"dJ/dW, norm {np.linalg.norm(layer.weight_gradient):.2g}" in t for t in titles)
+        assert f"dJ/dB\nnorm {np.linalg.norm(layer.bias_gradient):.2g}" in titles
+        norm = np.linalg.norm(layer.output_gradient)
+        assert f"layer {number}: dJ/d activation\nnorm {norm:.2g}" in titles
+        for ax, values in zip(
+            axes[3 * row :], (layer.output_gradient, layer.bias_gradient), strict=False
+        ):
+            if len(values) <= BARS:
+                np.testing.assert_allclose([bar.get_height() for bar in ax.patches], values)
+            else:
+                np.testing.assert_allclose(images(ax)[0].compressed(), values)
+    for picture in tiles(axes[-1]):  # layer 1: the image, times the gradient of a bias
+        shown = np.abs(picture).ravel() > 0
+        assert (shown == (seen.inputs > 0)).all() or not shown.any()
 
 
-def test_an_update_shows_before_after_and_difference_on_one_scale(drawn):
+def test_an_update_shows_the_answer_before_and_after_and_how_much_weights_change(drawn):
     model, test, probabilities, figures = drawn
-    index = int(np.argmax(probabilities.max(axis=1) < 0.9))
-    seen = inspect(model, test.inputs[index], int(test.labels[index]))
-    pictures = [image for ax in figures["update"].axes for image in ax.get_images()]
-    pictures = [image for image in pictures if image.get_array().ndim == 2]
-    for number, layer in enumerate(seen.layers):
-        before, after, difference = pictures[3 * number : 3 * number + 3]
-        np.testing.assert_allclose(before.get_array(), layer.weight.T)
-        np.testing.assert_allclose(after.get_array(), layer.weight_after.T)
-        np.testing.assert_allclose(
-            difference.get_array(), (layer.weight_after - layer.weight).T, atol=1e-9
-        )
-        assert before.get_clim() == after.get_clim()
-        assert before.get_clim()[0] == -before.get_clim()[1]
+    _, seen = inspected(model, test, probabilities)
+    before, after, *_ = figures["update"].axes
+    for ax, shares in ((before, seen.probabilities), (after, seen.probabilities_after)):
+        np.testing.assert_allclose([bar.get_width() for bar in ax.patches], shares)
+    titles = texts(figures["update"])
+    assert f"cost {seen.cost:.3g}" in before.get_title(loc="left")
+    assert f"cost {seen.cost_after:.3g}" in after.get_title(loc="left")
+    for number, layer in enumerate(seen.layers, start=1):
+        change = np.abs(layer.weight_after - layer.weight).max()
+        largest = np.abs(layer.weight).max()
+        shape = "×".join(map(str, layer.weight.shape))
+        assert f"layer {number}: weights {shape}, up to {largest:.2g}" in titles
+        assert any(f"their change, up to {change:.2g}, " in title for title in titles)
 
 
 def test_predictions_name_what_was_said_and_what_it_is(drawn):
@@ -258,7 +323,11 @@ def test_a_confusion_matrix_shows_its_counts(drawn):
     }
     assert [label.get_text() for label in ax.get_yticklabels()] == list(model.class_names)
     right = int((predicted == test.labels).sum())
-    assert ax.get_title(loc="left") == f"net: {right} of {len(test)} right"
+    assert ax.get_title(loc="left") == f"net: {right} of {len(test)} right, errors in orange"
+    shade = images(ax)[0]
+    red, blue = shade[..., 0], shade[..., 2]
+    for row, column in np.argwhere(counts).tolist():
+        assert (blue[row, column] > red[row, column]) == (row == column)
 
 
 def test_calibration_by_hand():
@@ -267,6 +336,30 @@ def test_calibration_by_hand():
     np.testing.assert_allclose(means, [0.55, (0.95 + 0.91 + 1) / 3])
     np.testing.assert_allclose(accuracies, [0.5, 2 / 3])
     assert counts.tolist() == [2, 3]
+
+
+def test_a_bin_of_few_images_is_a_small_point_with_a_long_interval():
+    confidence = np.repeat([0.95, 0.55], [900, 3])
+    right = np.concatenate([np.arange(900) < 855, [True, False, True]])
+    figure = calibration_figure(confidence, right, "confidence", "net")
+    top, bottom = figure.axes
+    points = next(c for c in top.collections if isinstance(c, PathCollection))
+    few, many = points.get_sizes()
+    assert many > 5 * few
+    np.testing.assert_allclose(points.get_offsets()[:, 1], [2 / 3, 0.95])
+    lines = next(c for c in top.collections if isinstance(c, LineCollection)).get_segments()
+    assert [line[:, 1].tolist() for line in lines] == [
+        pytest.approx(wilson_interval(2, 3)), pytest.approx(wilson_interval(855, 900)),
+    ]  # fmt: skip
+    assert [text.get_text() for text in bottom.texts if text.get_text()] == ["3", "900"]
+
+
+def test_equal_precision_and_recall_are_two_points():
+    counts = np.eye(3, dtype=int) * 5
+    (ax,) = quality_figure(counts, ("a", "b", "c"), "net").axes
+    precision, recall = ax.get_lines()
+    assert precision.get_xdata().tolist() == recall.get_xdata().tolist()
+    assert (np.abs(precision.get_ydata() - recall.get_ydata()) > 0.2).all()
 
 
 def test_curves_show_the_history(drawn):
@@ -294,13 +387,24 @@ def test_all_variants_stand_side_by_side_and_together():
     assert len(styles) == 7
 
 
-def test_norms_show_a_line_a_layer():
-    figure = norms_figure(norms_of(3), "net")
-    for ax, column in zip(figure.axes, ("weight_norm", "gradient_norm"), strict=True):
-        for layer, line in enumerate(ax.get_lines(), start=1):
-            rows = norms_of(3)
-            np.testing.assert_allclose(line.get_ydata(), rows[column][rows["layer"] == layer])
-        assert len(ax.get_lines()) == 3
+def test_norms_show_a_line_per_layer_and_the_median_of_scattered_gradients():
+    figure = norms_figure(norms_of(3, 100), "net")
+    rows = norms_of(3, 100)
+    weights, gradients = (ax.get_lines() for ax in figure.axes)
+    assert len(weights) == 3
+    for layer, (line, raw, median) in enumerate(
+        zip(weights, gradients[::2], gradients[1::2], strict=True), start=1
+    ):
+        part = rows["layer"] == layer
+        np.testing.assert_allclose(line.get_ydata(), rows["weight_norm"][part])
+        np.testing.assert_allclose(raw.get_ydata(), rows["gradient_norm"][part])
+        np.testing.assert_allclose(median.get_ydata()[50], rows["gradient_norm"][part][50])
+        assert median.get_linewidth() > raw.get_linewidth()
+    assert "gradients, median of 9 epochs" in texts(figure)
+
+
+def test_a_running_median_leaves_out_single_peaks():
+    assert running_median(np.array([1, 9, 1, 1, 2]), 1).tolist() == [5, 1, 1, 1, 1.5]
 
 
 def test_one_curve_figure_has_finite_limits_for_a_single_epoch():

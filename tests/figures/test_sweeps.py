@@ -1,13 +1,15 @@
 """What figures of a sweep show of its trials."""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import same_color
+from matplotlib.colors import same_color, to_rgb
 
 from pipeline.figures.style import ORANGE, save_png
-from pipeline.figures.sweeps import sweep_figures
+from pipeline.figures.sweeps import NEAREST, parallel_figure, sweep_figures
 
 LOGARITHMIC = {"lr", "batch_size"}
 
@@ -84,6 +86,36 @@ def test_parallel_lines_cross_each_setting_that_differs_at_its_value(figures):
     assert best.get_ydata()[-1] == 1
     said = [text.get_text() for text in ax.texts]
     assert {"8", "16-8", "128", "null", "1.0"} <= set(said)
+
+
+def test_the_scales_of_settings_have_round_numbers_that_do_not_overlap():
+    rates = np.geomspace(0.00399, 0.972, 26)
+    table = table_of().iloc[:26].assign(**{"settings.lr": rates})
+    (ax,) = parallel_figure(table, LOGARITHMIC, "net").axes
+    said = {text.get_text() for text in ax.texts}
+    assert {"0.01", "0.1", "0.2", "0.4", "0.6", "0.8"} <= said
+    for place in range(7):
+        heights = sorted(text.xy[1] for text in ax.texts if text.xy[0] == place)
+        assert all(b - a >= NEAREST for a, b in pairwise(heights))
+
+
+def test_the_better_a_trial_the_darker_its_line_and_the_worst_can_be_seen(figures):
+    (ax,) = figures["parallel"].axes
+    lines = [line for line in ax.get_lines() if len(line.get_ydata()) == 6]
+    by_accuracy = sorted(
+        (line.get_ydata()[-1], sum(to_rgb(line.get_color())))
+        for line in lines
+        if not same_color(line.get_color(), ORANGE)
+    )
+    light = [brightness for _, brightness in by_accuracy]
+    assert light == sorted(light, reverse=True)
+    assert light[0] < 2.4  # white is 3
+
+
+def test_a_sweep_of_one_setting_has_no_figure_that_compares_settings():
+    table = table_of()[["trial", "state", "validation_accuracy", "settings.lr"]]
+    drawn = sweep_figures(table, {"lr": 1.0}, [], LOGARITHMIC, "study")
+    assert set(drawn) == {"history", "learning_rate"}
 
 
 def test_importance_says_each_share(figures):

@@ -8,8 +8,9 @@ import pytest
 from pipeline.base.errors import ModelError
 from pipeline.base.params import VariantSettings
 from pipeline.datasets.normalization import Normalization
+from pipeline.nn.activations import softmax
 from pipeline.nn.devices import CPU
-from pipeline.nn.inspection import inspect
+from pipeline.nn.inspection import input_gradients, inspect
 from pipeline.nn.model_file import Model
 from pipeline.nn.network import Network
 from pipeline.nn.training import make_network
@@ -90,6 +91,65 @@ def test_values_pass_from_layer_to_layer_and_end_in_the_probabilities(model, ima
         x = layer.activation
     np.testing.assert_allclose(seen.probabilities, x / x.sum(), rtol=1e-12)
     assert seen.predicted == seen.probabilities.argmax()
+
+
+def test_the_gradient_in_the_output_is_that_of_the_cost_in_what_is_shown_as_the_activation(
+    model, image
+):
+    seen = inspect(model, image, 2)
+    last = seen.layers[-1]
+    if model.network.architecture.loss == "cross_entropy":
+        # cost = -log p at the true class; p - y is the gradient in the logits.
+        expected = [0, 0, -1 / seen.probabilities[2], 0]
+        np.testing.assert_allclose(last.delta, seen.probabilities - np.eye(4)[2], atol=1e-12)
+    else:
+        expected = (last.activation - np.eye(4)[2]) * 2 / 4
+        slope = last.activation * (1 - last.activation)
+        np.testing.assert_allclose(last.delta, expected * slope, rtol=1e-12)
+    np.testing.assert_allclose(last.output_gradient, expected, rtol=1e-12)
+
+
+def test_softmax_carries_the_gradient_in_probabilities_to_the_one_in_logits(image):
+    settings = VariantSettings(hidden=[6], lr=0.5, batch_size=8, epochs=1, label_smoothing=0.2)
+    network, _ = make_network(settings, 4, 0)
+    scale = Normalization("scale", 0.0, 1.0)
+    training = {"settings": settings.model_dump()}
+    last = inspect(Model("m", network, scale, tuple("abcd"), training), image, 1).layers[-1]
+    _, backward = softmax(last.pre_activation[np.newaxis])
+    np.testing.assert_allclose(backward(last.output_gradient[np.newaxis])[0], last.delta)
+
+
+def test_a_probability_that_underflows_gives_a_finite_gradient(model, image):
+    parameters = model.network.parameters
+    parameters[list(parameters)[-1]][:] = [1e4, 0, 0, 0]
+    seen = inspect(model, image, 1)
+    assert np.isfinite((seen.layers[-1].output_gradient ** 2).sum())
+
+
+def test_the_step_shown_changes_the_probabilities_and_the_cost_as_shown(model, image):
+    seen = inspect(model, image, 1)
+    after = {}
+    for number, layer in enumerate(seen.layers, start=1):
+        after |= {
+            f"layer{number}.weight": layer.weight_after,
+            f"layer{number}.bias": layer.bias_after,
+        }
+    again = inspect(replace(model, network=Network(model.network.architecture, after)), image, 1)
+    np.testing.assert_allclose(seen.probabilities_after, again.probabilities)
+    assert seen.cost_after == pytest.approx(again.cost)
+    assert seen.cost_after < seen.cost
+
+
+def test_input_gradients_equal_central_differences(model, image):
+    seen = inspect(model, image, 0)
+    number, neurons = len(seen.layers), np.array([3, 1])
+    shown = input_gradients(seen, number, neurons)
+    pixels = np.flatnonzero(image)[::9]
+    for pixel in pixels:
+        high, low = image.astype(np.float64), image.astype(np.float64)
+        high[pixel], low[pixel] = high[pixel] + 1e-6, low[pixel] - 1e-6
+        high, low = (inspect(model, x, 0).layers[-1].pre_activation for x in (high, low))
+        np.testing.assert_allclose(shown[pixel], (high - low)[neurons] / 2e-6, atol=1e-6)
 
 
 def test_a_model_without_training_settings_is_a_one_line_error(model, image):

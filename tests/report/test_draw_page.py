@@ -11,11 +11,16 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from pipeline.base.params import VariantSettings
+from pipeline.base.params_file import read_params
+from pipeline.datasets.normalization import Normalization
 from pipeline.datasets.picture import center_digit, read_picture
+from pipeline.nn.inspection import input_gradients, inspect
 from pipeline.nn.model_file import Model
 from pipeline.nn.network import Network
 from pipeline.nn.prediction import predict_probabilities
-from pipeline.report.drawing import draw_page
+from pipeline.nn.training import make_network
+from pipeline.report.drawing import BITS, LEVELS, MISTAKEN, draw_page, rounded
+from tests.conftest import ROOT
 from tests.training import trained
 from tests.whole import fit_normalization
 
@@ -80,9 +85,9 @@ def model_of(variant, method, settings, digits):
 
 
 @pytest.fixture(scope="module")
-def address(models, tmp_path_factory):
+def address(models, few_digits, tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "draw.html"
-    path.write_text(draw_page(models), encoding="utf-8")
+    path.write_text(draw_page(models, few_digits), encoding="utf-8")
     return path.as_uri()
 
 
@@ -93,7 +98,8 @@ def drawing(page, address):
 
 
 def probabilities(model, images):
-    return predict_probabilities(model, model.normalization.apply(images))
+    """Return the probabilities of the page's weights."""
+    return predict_probabilities(rounded(model), model.normalization.apply(images))
 
 
 def as_text(array):
@@ -146,9 +152,13 @@ def farthest(one, other):
 
 
 @pytest.mark.parametrize("names", [DIGITS, FASHION], ids=["digits", "fashion"])
-def test_the_page_fits_every_screen_without_horizontal_scrolling(page, models, tmp_path, names):
+def test_the_page_fits_every_screen_without_horizontal_scrolling(
+    page, models, few_digits, tmp_path, names
+):
     path = tmp_path / "draw.html"
-    path.write_text(draw_page([replace(model, class_names=names) for model in models]), "utf-8")
+    path.write_text(
+        draw_page([replace(model, class_names=names) for model in models], few_digits), "utf-8"
+    )
     page.goto(path.as_uri())
     draw(page, HANDWRITING[3])
     assert set(predictions(page)) <= set(names)
@@ -180,6 +190,189 @@ def test_probabilities_equal_those_of_numpy_for_1000_real_images(drawing, models
         expected = probabilities(model, images)
         np.testing.assert_allclose(result, expected, atol=1e-5)
         assert (expected.argmax(axis=1) == digits.labels[rows]).mean() > 0.8
+
+
+def test_rounding_moves_a_weight_by_half_a_step_at_most_and_the_page_says_what_it_costs(
+    drawing, models, few_digits
+):
+    moved, changed = [], 0
+    for model in models:
+        for name, weights in model.network.parameters.items():
+            step = np.abs(weights).max() / LEVELS
+            apart = np.abs(rounded(model).network.parameters[name] - weights).max()
+            assert apart <= 0.5001 * step + 1e-7 * np.abs(weights).max()
+        exact = predict_probabilities(model, model.normalization.apply(few_digits.images))
+        shown = probabilities(model, few_digits.images)
+        moved.append(np.abs(exact - shown).max())
+        changed += (exact.argmax(axis=1) != shown.argmax(axis=1)).sum()
+    said = " ".join(drawing.locator(".reading > .note").inner_text().split())
+    assert f"rounded to {BITS} bits. On 200 test images" in said
+    most = float(re.search(r"by more than ([\d.]+) percentage points", said).group(1))
+    assert 100 * max(moved) <= most <= 100 * max(moved) + 0.011
+    assert f"{changed} of 600 predictions" in said
+
+
+def test_a_page_of_the_eight_variants_has_less_than_6_megabytes(few_digits):
+    params = read_params(ROOT / "params.yaml")
+    models = []
+    for name, settings in params.variants.items():
+        network, _ = make_network(settings, 10, 0)
+        models.append(Model(name, network, Normalization("scale", 0.0, 1.0), DIGITS, {}))
+    assert len(models) == 8
+    assert len(draw_page(models, few_digits).encode()) < 6e6
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_sums_and_gradients_of_every_layer_are_those_that_explain_shows(
+    drawing, models, few_digits, variant
+):
+    model = rounded(next(model for model in models if model.variant == variant))
+    settings = VARIANTS[variant][1]
+    model = replace(model, training={"settings": settings.model_dump()})
+    image = few_digits.images[7]
+    inputs = model.normalization.apply(image[np.newaxis])[0]
+    seen = inspect(model, inputs, 7)
+    for number, layer in enumerate(seen.layers, start=1):
+        neuron = len(layer.bias) - 1
+        found = drawing.evaluate(
+            f"""([variant, text, layer, neuron]) => {{
+                {FROM_TEXT}
+                const found = digits.explain(variant, bytes(text), layer, neuron);
+                for (const [key, value] of Object.entries(found))
+                    if (typeof value === "object") found[key] = [...value];
+                return found;
+            }}""",
+            [variant, as_text(image), number, neuron],
+        )
+        before = inputs if number == 1 else seen.layers[number - 2].activation
+        weights = layer.weight[:, neuron]
+        np.testing.assert_allclose(found["inputs"], before, atol=1e-5)
+        np.testing.assert_allclose(found["products"], before * weights, atol=1e-5)
+        assert found["sum"] == pytest.approx((before * weights).sum(), abs=1e-5)
+        assert found["bias"] == pytest.approx(layer.bias[neuron], abs=1e-7)
+        assert found["total"] == pytest.approx(layer.pre_activation[neuron], abs=1e-5)
+        assert found["value"] == pytest.approx(layer.activation[neuron], abs=1e-5)
+        gradient = input_gradients(seen, number, np.array([neuron]))[:, 0]
+        np.testing.assert_allclose(found["gradient"], gradient, atol=1e-5)
+
+
+def total(page):
+    """Return the sum of the neuron shown."""
+    text = page.locator("#sum").inner_text()
+    return float(re.search(r"= (−?[\d.]+(?:e[+-]\d+)?) →", text).group(1).replace("−", "-"))
+
+
+def test_the_answer_is_explained_until_a_neuron_is_pointed_at(drawing, models):
+    assert not drawing.locator("#neuron").is_visible()
+    draw(drawing, HANDWRITING[3])
+    model = rounded(models[0])
+    x = model.normalization.apply(seen(drawing)[None])
+    hidden = np.maximum(model.network.layers[0].forward(x)[0], 0)
+    outputs = model.network.layers[1].forward(hidden)[0][0]
+    title = drawing.locator("#neuron-title")
+    assert title.inner_text() == f"Output, {outputs.argmax()}"
+    assert total(drawing) == pytest.approx(outputs.max(), abs=0.0006)
+    products = hidden[0] * model.network.layers[1].weight[:, outputs.argmax()]
+    rows = drawing.locator("#contributions li button").all_inner_texts()
+    assert rows[0] == f"Hidden 1, {products.argmax() + 1}"
+    drawing.locator("#contributions button").first.click()
+    neuron = int(products.argmax())
+    assert title.inner_text() == f"Hidden 1, neuron {neuron + 1} of 64"
+    canvas = drawing.locator("#layers canvas").nth(1)
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    for neuron in (0, 9, 63):  # 8 x 8 cells
+        x, y = neuron % 8 + 0.5, neuron // 8 + 0.5
+        drawing.mouse.move(box["x"] + x * box["width"] / 8, box["y"] + y * box["height"] / 8)
+        assert title.inner_text() == f"Hidden 1, neuron {neuron + 1} of 64"
+    drawing.locator("#layers li button").nth(4).hover()
+    assert title.inner_text() == "Output, 4"
+    assert total(drawing) == pytest.approx(outputs[4], abs=0.0006)
+
+
+def test_the_keyboard_goes_through_the_neurons_of_a_layer(drawing):
+    draw(drawing, HANDWRITING[3])
+    canvas = drawing.locator("#layers canvas").nth(1)
+    canvas.focus()
+    title = drawing.locator("#neuron-title")
+    drawing.keyboard.press("Control+Home")
+    for _ in range(8):
+        drawing.keyboard.press("ArrowUp")
+        drawing.keyboard.press("ArrowLeft")
+    assert title.inner_text() == "Hidden 1, neuron 1 of 64"
+    drawing.keyboard.press("ArrowRight")
+    drawing.keyboard.press("ArrowDown")
+    assert title.inner_text() == "Hidden 1, neuron 10 of 64"
+
+
+def test_lines_lead_from_a_neuron_to_what_contributes_most(drawing):
+    draw(drawing, HANDWRITING[3])
+    drawing.locator("label", has_text="deep").click()
+    next_frame(drawing)
+    lines = drawing.locator("#path line")
+    assert lines.count() == 3 * 4  # three per layer
+    assert drawing.locator("#path line.strongest").count() == 4
+
+
+def test_gradient_ascent_from_grey_finds_a_picture_that_excites_a_neuron_more(drawing, models):
+    draw(drawing, HANDWRITING[3])
+    model = rounded(models[0])
+    grey = model.normalization.apply(np.full((1, 784), 127, np.uint8))
+    hidden = np.maximum(model.network.layers[0].forward(grey)[0], 0)
+    before = model.network.layers[1].forward(hidden)[0][0, 7]
+    drawing.locator("#layers li button").nth(7).click()
+    drawing.wait_for_timeout(1500)
+    fact = drawing.locator("#pictures .fact").last.inner_text()
+    after = float(fact.removeprefix("its sum there: ").replace("−", "-"))
+    assert after > before + 5
+    assert after > total(drawing)
+
+
+def test_examples_are_test_images_of_each_class_and_those_that_most_networks_get_wrong(
+    drawing, models, few_digits
+):
+    wrong = np.sum(
+        [
+            predict_probabilities(m, m.normalization.apply(few_digits.images)).argmax(axis=1)
+            != few_digits.labels
+            for m in models
+        ],
+        axis=0,
+    )
+    mistaken = [row for row in np.argsort(-wrong, kind="stable")[:MISTAKEN] if wrong[row]]
+    firsts = [int(np.argmax(few_digits.labels == digit)) for digit in range(10)]
+    buttons = drawing.locator("#examples button")
+    assert buttons.count() == 10 + len(mistaken)
+    for place in (0, 3, 10):
+        row = [*firsts, *mistaken][place]
+        buttons.nth(place).click()
+        next_frame(drawing)
+        np.testing.assert_array_equal(seen(drawing), few_digits.images[row])
+        label = few_digits.labels[row]
+        assert drawing.locator("#share").inner_text().endswith(f"the label is {label}.")
+    name = buttons.nth(10).get_attribute("aria-label")
+    read = f"read wrongly by {wrong[mistaken[0]]} of 3"
+    assert name == f"Load a test image of {few_digits.labels[mistaken[0]]}, {read}"
+    draw(drawing, HANDWRITING[1])
+    assert farthest(seen(drawing), center_digit(paper(drawing))) <= 1
+
+
+def test_on_a_phone_the_answer_can_be_seen_while_drawing(drawing):
+    drawing.set_viewport_size({"width": 390, "height": 844})
+    draw(drawing, HANDWRITING[3])
+    drawing.evaluate("scrollTo(0, 0)")
+    for name in ("#summary", "#share", "#paper"):
+        box = drawing.locator(name).bounding_box()
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] <= 844
+
+
+def test_the_page_says_that_a_share_is_no_certainty(drawing):
+    draw(drawing, [[(0.2, 0.2), (0.8, 0.8)], [(0.8, 0.2), (0.2, 0.8)]])  # an X
+    said = drawing.locator("#share").inner_text()
+    assert re.fullmatch(r"good gives [\d.]+% to \d and [\d.]+% to \d\.", said)
+    drawing.get_by_text("None of these?").click()
+    assert drawing.get_by_text("It does not say: certainly this class.").is_visible()
 
 
 def test_digits_anywhere_in_pictures_of_any_size_are_centred_as_in_python(drawing, few_digits):
@@ -254,11 +447,12 @@ def test_bars_show_every_probability_and_the_summary_counts_votes(drawing, model
     ],
 )
 def test_the_summary_begins_with_the_answer_of_the_first_network(
-    page, models, tmp_path, predicted, expected
+    page, models, few_digits, tmp_path, predicted, expected
 ):
     path = tmp_path / "draw.html"
     path.write_text(
-        draw_page([certain_of(*each) for each in zip(models, predicted, strict=True)]), "utf-8"
+        draw_page([certain_of(*each) for each in zip(models, predicted, strict=True)], few_digits),
+        "utf-8",
     )
     page.goto(path.as_uri())
     draw(page, HANDWRITING[7])
@@ -292,7 +486,7 @@ def test_the_layers_of_the_chosen_network_light_up(drawing, models, variant):
         x = activate(layer.forward(x)[0])
         on = f"{(x > threshold).sum()} of {x.size} "
         assert figures.nth(number).locator(".fact").inner_text().startswith(on)
-        assert on in figures.nth(number).get_by_role("img").get_attribute("aria-label")
+        assert on in figures.nth(number).locator("canvas").get_attribute("aria-label")
 
 
 def pictures(image, folder):
@@ -433,7 +627,11 @@ def test_everything_focusable_has_a_name(drawing):
         if any(each["name"] == "focusable" for each in node.get("properties", []))
         and node["role"]["value"] != "RootWebArea"
     ]
-    assert len(focusable) == 1 + 1 + 3 + 1 + 3  # link, paper, controls, how to draw, networks
+    # Link, paper, controls, examples and two more to open, examples, networks, a hidden layer,
+    # outputs, and what speaks for and against.
+    examples = drawing.locator("#examples button").count()
+    reasons = drawing.locator("#contributions button").count()
+    assert len(focusable) == 1 + 1 + 3 + 3 + examples + 3 + 1 + 10 + reasons
     assert all(name for _, name in focusable), focusable
     images = [node["name"]["value"] for node in nodes if node["role"]["value"] == "image"]
     assert images
@@ -486,16 +684,18 @@ def test_text_has_enough_contrast_with_its_background(page, address, scheme):
     assert faint == []
 
 
-def test_names_are_never_executed(page, models, tmp_path):
+def test_names_are_never_executed(page, models, few_digits, tmp_path):
     name = "</script><script>window.broken = true</script><b>&amp;'\""
     path = tmp_path / "draw.html"
-    path.write_text(draw_page([replace(models[0], variant=name)]), "utf-8")
+    path.write_text(draw_page([replace(models[0], variant=name)], few_digits), "utf-8")
     page.goto(path.as_uri())
     draw(page, HANDWRITING[0])
     assert page.evaluate("[digits.variants[0], window.broken]") == [name, None]
     assert page.locator("#inside-name").inner_text() == name
 
 
-def test_the_page_links_to_the_report_and_the_same_models_give_the_same_page(drawing, models):
+def test_the_page_links_to_the_report_and_the_same_models_give_the_same_page(
+    drawing, models, few_digits
+):
     assert drawing.get_by_role("link", name="Results").get_attribute("href") == "index.html"
-    assert draw_page(models) == draw_page(models)
+    assert draw_page(models, few_digits) == draw_page(models, few_digits)

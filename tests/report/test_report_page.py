@@ -1,6 +1,7 @@
 """The report in a real browser: every result, accessible to every reader, in one file."""
 
 import base64
+import hashlib
 import io
 import json
 import os
@@ -26,10 +27,11 @@ from pipeline.base.params import Settings
 from pipeline.base.tables import write_table
 from pipeline.datasets.examples import Description, Examples
 from pipeline.datasets.parquet import write_examples
+from pipeline.metrics import mcnemar_p
 from pipeline.nn.model_file import Model, save_model
 from pipeline.nn.training import make_network
 from pipeline.report.charts import POINTS, history_rows, kept_epochs
-from pipeline.report.page import FIGURES, ReportContent, Variant, report_page
+from pipeline.report.page import FIGURES, ReportContent, Studies, Variant, report_page
 from stages.report import main
 from tests.conftest import ROOT
 from tests.whole import fit_normalization, split_stratified
@@ -109,12 +111,40 @@ def history(variants):
     return dict(zip(columns, map(np.array, zip(*rows, strict=True)), strict=True))
 
 
-def predictions(class_names):
-    rng = np.random.default_rng(0)
-    labels = np.arange(200) % 10
-    predicted = np.where(rng.random(200) < 0.9, labels, rng.integers(0, 10, 200))
+def predictions(class_names, test, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = test.labels
+    predicted = np.where(rng.random(len(labels)) < 0.8, labels, rng.integers(0, 10, len(labels)))
     names = np.array(class_names)
-    return {"label": names[labels], "prediction": names[predicted]}
+    return {
+        "label": names[labels],
+        "prediction": names[predicted],
+        "confidence": rng.random(len(labels)).round(6),
+    }
+
+
+STUDIES = Studies(
+    repeats=[
+        {"variant": "quick", "mean": 0.9, "low": 0.88, "high": 0.92,
+         "validation_accuracy": {"0": 0.89, "1": 0.91}},
+    ],
+    pairs=[
+        {"variants": ["wide", "quick"], "difference": 0.02, "low": -0.01, "high": 0.05, "seeds": 2,
+         "pairs": {"0": [0.92, 0.89], "1": [0.92, 0.91]}},
+    ],
+    folds=[
+        {"variant": "wide", "mean": 0.9, "standard_deviation": 0.01, "folds": 5, "pooled": 0.9,
+         "images": 160},
+    ],
+    sweeps=[
+        {"variant": "wide", "space": "rates", "settings": {"lr": 0.2},
+         "trials": [
+             {"trial": n, "state": "complete", "validation_accuracy": 0.8 + n / 100,
+              "settings.lr": 0.1 * (n + 1)}
+             for n in range(12)
+         ]},
+    ],
+)  # fmt: skip
 
 
 def splits(few_digits, dataset="mnist-5k", class_names=DIGITS):
@@ -132,20 +162,23 @@ def splits(few_digits, dataset="mnist-5k", class_names=DIGITS):
 @pytest.fixture(scope="module")
 def content(few_digits):
     chosen = Settings.model_validate(params())
+    parts = splits(few_digits)
     return ReportContent(
         chosen,
-        splits(few_digits),
+        parts,
         history(chosen.variants),
         {
             name: Variant(
                 chosen.variant(name),
                 metrics(SCORES[name], chosen.variant(name)),
-                predictions(DIGITS),
-                {file: figure() for file in (FILES if name == "wide" else ["curves"])},
+                predictions(DIGITS, parts["test"], seed),
+                {file: figure() for file in (FILES if name == "wide" else ["forward"])},
                 {"handwritten-digits": "0.1.0", "numpy": "2.4.6"},
             )
-            for name in VARIANTS
+            for seed, name in enumerate(VARIANTS)
         },
+        {name: f"{number}" * 64 for number, name in enumerate(parts)},
+        STUDIES,
     )
 
 
@@ -217,6 +250,132 @@ def column(page, heading):
     )
 
 
+def test_the_first_screen_says_which_network_is_best_by_how_much_and_what_it_gets_wrong(
+    page, report, content
+):
+    show(page, report)
+    said = " ".join(page.locator("header.page").inner_text().split())
+    # Validation images decide: quick has 92 %, wide 91 %.
+    assert "quick is the best on validation images. It reads 90.00 % of 1,000 test images" in said
+    assert "That is 3.00 percentage points less than wide, the second" in said
+    right = {
+        name: content.variants[name].predictions["label"]
+        == content.variants[name].predictions["prediction"]
+        for name in ("quick", "wide")
+    }
+    only = [
+        int((right["quick"] & ~right["wide"]).sum()), int((right["wide"] & ~right["quick"]).sum()),
+    ]  # fmt: skip
+    assert f"{only[0]} images only quick reads right, {only[1]} only wide." in said
+    assert f"p = {mcnemar_p(*only):.2g})" in said
+    assert f"It gets {(~right['quick']).sum()} wrong, most often" in said
+    shown = page.locator(".mistakes li").all()
+    table = content.variants["quick"].predictions
+    wrong = np.flatnonzero(~right["quick"])
+    rows = wrong[np.argsort(-table["confidence"][wrong], kind="stable")]
+    assert len(shown) == min(12, len(rows))
+    test = content.splits["test"]
+    for row, item in zip(rows, shown, strict=False):
+        text = f"is {table['label'][row]} read as {table['prediction'][row]}"
+        assert " ".join(item.inner_text().split()).startswith(text)
+        uri = item.locator("img").get_attribute("src")
+        picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))))
+        brightness = test.normalization.undo(test.inputs[row]).reshape(28, 28)
+        assert np.abs(picture[..., 0] - 255 * brightness).max() < 0.51
+    assert page.locator(".mistakes").bounding_box()["y"] < 900
+
+
+def test_predictions_of_other_images_than_the_test_part_are_refused(content):
+    test = content.splits["test"]
+    quick = content.variants["quick"].predictions
+    other = quick | {"label": np.roll(quick["label"], 1)}
+    stale = content.variants | {"quick": replace(content.variants["quick"], predictions=other)}
+    for wrong in (
+        replace(content, splits=content.splits | {"test": test.first(3)}),
+        replace(content, variants=stale),
+    ):
+        with pytest.raises(DataError, match="the predictions of quick are of other images than"):
+            report_page(wrong)
+
+
+def test_everything_is_open_and_nothing_has_to_be_unfolded(plain):
+    assert plain.locator("details").count() == 0
+    assert plain.locator(".variant img.plot").count() == len(FILES) + 2
+
+
+def test_sweeps_and_repeats_are_shown_where_they_exist(page, report, content):
+    show(page, report)
+    section = page.locator("#studies")
+    assert "wide minus quick: +2.00 percentage points (-1.00 to +5.00)" in section.inner_text()
+    assert "may be luck" in section.inner_text()
+    assert "mean of 5 folds 90.00 %" in section.inner_text()
+    table = section.locator("table tbody tr")
+    assert table.count() == 8
+    assert table.first.inner_text().split() == ["11", "91.00", "1.2"]
+    assert page.locator("#sweep-0 .mark-symbol path").count() == 12
+    without = report_page(replace(content, studies=Studies()))
+    assert 'id="studies"' not in without
+    assert 'href="#studies"' not in without
+
+
+def test_a_figure_follows_the_dark_page(page, report):
+    show(page, report, scheme="dark")
+    plot = page.locator("img.plot").first
+    plot.scroll_into_view_if_needed()
+    plot.evaluate("image => image.decode()")
+    shot = np.asarray(Image.open(io.BytesIO(plot.screenshot())).convert("RGB"))
+    paper = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))[500, 2]
+    assert np.abs(shot[30, 30].astype(int) - paper).max() <= 2  # white paper
+    assert shot.max() > 200  # black ink
+
+
+def test_on_a_phone_the_accuracy_is_seen_without_scrolling_the_table(page, report):
+    show(page, report, 390)
+    for row in page.locator(".results").first.locator("tbody tr").all():
+        box = row.locator("td").first.bounding_box()
+        assert box["x"] + box["width"] <= 390
+
+
+def test_31_variants_stay_readable(page, content, tmp_path):
+    names = [f"net-{number:02}" for number in range(31)]
+    columns = content.history
+    one = columns["variant"] == "quick"
+    many = {
+        name: np.concatenate([values[one]] * 31) for name, values in columns.items()
+    } | {"variant": np.repeat(names, one.sum())}  # fmt: skip
+    settings = Settings.model_validate(
+        params(
+            variants=dict.fromkeys(names, VARIANTS["quick"]), sweep=SWEEP | {"variant": names[0]}
+        )
+    )
+    quick = content.variants["quick"]
+    variants = {
+        name: replace(quick, metrics=quick.metrics | {"validation_accuracy": 0.5 + number / 100})
+        for number, name in enumerate(names)
+    }
+    path = tmp_path / "index.html"
+    path.write_text(
+        report_page(
+            replace(content, settings=settings, history=many, variants=variants, studies=Studies())
+        )
+    )
+    show(page, path)
+    assert "net-30 is the best" in page.locator("header.page").inner_text()
+    lines = page.locator("#together-accuracy svg .mark-line path")
+    assert lines.count() == 31
+    faint = lines.evaluate_all(
+        "all => all.filter(line => Number(line.getAttribute('opacity')) < 0.5).length"
+    )
+    assert faint == 31 - 8
+    looks = lines.evaluate_all(
+        """all => all.map(
+            line => ["stroke", "stroke-dasharray"].map(name => line.getAttribute(name)).join()
+        )"""
+    )
+    assert len(set(looks)) == 31
+    assert page.evaluate("document.documentElement.scrollWidth") == 1280
+
+
 def test_every_variant_has_a_row_and_a_section_with_all_settings(plain, content):
     assert plain.locator(".results tbody th").all_inner_texts() == list(VARIANTS)
     assert plain.locator(".variant h3").all_inner_texts() == list(VARIANTS)
@@ -231,7 +390,7 @@ def test_every_variant_has_a_row_and_a_section_with_all_settings(plain, content)
 def test_the_setup_lists_data_settings_and_versions(plain):
     shown = plain.locator("#run").inner_text()
     for fact in ("mnist-5k", "a hand that wrote them", "120 training, 40 validation, 40 test",
-                 "standardize", "7", "cpu", "0.1.0", "2.4.6"):  # fmt: skip
+                 "standardize", "7", "cpu", "0.1.0", "2.4.6", "0" * 64, "2" * 64):  # fmt: skip
         assert fact in shown
     assert "all variants" not in shown
 
@@ -277,13 +436,14 @@ def test_names_are_shown_as_text_and_never_executed(page, content, few_digits, t
     names = (MARKUP, *DIGITS[1:])
     variants = content.history["variant"].tolist()
     renamed = np.array([MARKUP if name == "wide" else name for name in variants])
+    told = predictions(names, content.splits["test"])
     strange = replace(
         content,
         splits=splits(few_digits, MARKUP, names),
         history=content.history | {"variant": renamed},
         variants={
-            MARKUP: replace(content.variants["wide"], predictions=predictions(names)),
-            "quick": replace(content.variants["quick"], predictions=predictions(names)),
+            MARKUP: replace(content.variants["wide"], predictions=told),
+            "quick": replace(content.variants["quick"], predictions=told),
         },
     )
     path = tmp_path / "index.html"
@@ -311,7 +471,6 @@ def test_figures_are_embedded_byte_for_byte(content):
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_the_report_opens_from_disk_and_fits_the_screen(page, report, width, scheme):
     show(page, report, width, scheme)
-    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") == width
     for chart in page.locator(".chart svg").all():
         assert chart.bounding_box()["width"] <= width
@@ -343,7 +502,8 @@ def test_pointing_at_the_confusion_matrix_shows_counts_even_of_pairs_that_never_
     show(page, report)
     cells = page.locator("#confusion-wide .mark-rect path")
     assert cells.count() == 100
-    pairs = Counter(zip(*content.variants["wide"].predictions.values(), strict=True))
+    table = content.variants["wide"].predictions
+    pairs = Counter(zip(table["label"], table["prediction"], strict=True))
     for true, predicted in (("3", "3"), ("0", "1")):
         page.locator(
             f"#confusion-wide .mark-rect path[aria-label*=' true class: {true}; "
@@ -375,7 +535,8 @@ def test_every_table_has_a_caption_and_every_heading_a_scope(plain):
 def test_every_picture_and_chart_has_a_description(page, report):
     show(page, report)
     alts = page.locator("img").evaluate_all("all => all.map(image => image.alt)")
-    assert len(alts) == len(FILES) + 2 + 3 * len(DIGITS)
+    mistakes = page.locator(".mistakes img").count()
+    assert len(alts) == len(FILES) + 2 + 3 * len(DIGITS) + mistakes
     assert all(alts)
     described = page.locator(".chart").evaluate_all(
         "all => all.map(chart => chart.getAttribute('aria-label'))"
@@ -429,11 +590,13 @@ def test_text_has_enough_contrast_in_light_and_dark_mode(page, report, scheme):
 
 
 def test_known_figures_are_in_reading_order_and_others_are_sorted_by_name(content):
-    figures = {"my_own": figure(), "norms": figure(), "architecture": figure()}
+    figures = {
+        "my_own": figure(), "norms": figure(), "architecture": figure(), "curves": figure(),
+    }  # fmt: skip
     variant = replace(content.variants["wide"], figures=figures)
     page = report_page(replace(content, variants={"wide": variant}))
-    titles = re.findall(r"<summary><h4>(.*?)</h4>", page)
-    assert titles == ["One image through the network", "How it learned", "Other figures"]
+    titles = re.findall(r"<h4>(.*?)</h4>", page)[-2:]
+    assert titles == ["What it is made of, and how it changed", "Other figures"]
     assert page.index("The network, layer by layer.") < page.index(">My own</figcaption>")
 
 
@@ -496,12 +659,14 @@ def results(tmp_path, content, monkeypatch):
     (tmp_path / "params.yaml").write_text(json.dumps(params()))
     for name, examples in content.splits.items():
         write_examples(tmp_path / f"data/splits/{name}.parquet", examples)
+    write_json(tmp_path / "metrics/repeat/quick.json", {"dataset": "mnist-5k"} | STUDIES.repeats[0])
+    write_json(tmp_path / "metrics/repeat/quick.vs.wide.json", {"dataset": "other"})
     for name in VARIANTS:
         network, _ = make_network(chosen.variant(name), 10, 0)
         model = Model(name, network, content.splits["train"].normalization, DIGITS, {})
         save_model(tmp_path / f"models/{name}.npz", model)
         (tmp_path / f"plots/figures/{name}").mkdir(parents=True)
-        (tmp_path / f"plots/figures/{name}/curves.png").write_bytes(figure())
+        (tmp_path / f"plots/figures/{name}/forward.png").write_bytes(figure())
         write_table(tmp_path / f"plots/predictions/{name}.csv", content.variants[name].predictions)
     write_table(tmp_path / "plots/history.csv", content.history)
     summary = {name: dict(variant.metrics) for name, variant in content.variants.items()}
@@ -516,6 +681,10 @@ def test_the_stage_writes_the_same_pages_of_the_variants_in_params_in_every_run(
     page = (results / "report/index.html").read_text()
     assert page.count('class="variant"') == len(VARIANTS)
     assert "gone" not in page.split("</main>")[0]
+    assert "<h3>Repeats</h3>" in page
+    assert "<h3>Better or lucky</h3>" not in page  # it is of another dataset
+    content = (results / "data/splits/test.parquet").read_bytes()
+    assert hashlib.sha256(content).hexdigest() in page
     assert "Draw" in (results / "report/draw.html").read_text()
     result = CliRunner().invoke(main)
     assert result.exit_code == 0
@@ -540,7 +709,7 @@ def test_the_page_to_draw_on_begins_with_the_network_that_is_best_on_validation_
 @pytest.mark.parametrize(
     "missing",
     ["metrics/summary.json", "plots/history.csv", "plots/predictions/wide.csv",
-     "plots/figures/wide/curves.png", "models/wide.npz", "data/splits/test.parquet"],
+     "plots/figures/wide/forward.png", "models/wide.npz", "data/splits/test.parquet"],
 )  # fmt: skip
 def test_a_missing_file_is_an_error_of_one_line_and_no_page_is_written(results, missing):
     (results / missing).unlink()

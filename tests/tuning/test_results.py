@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 from optuna.trial import create_trial
+from scipy.stats import ttest_rel
 
 from pipeline.base.errors import TrainingError
 from pipeline.metrics import wilson_interval
 from pipeline.tuning.plan import FoldPlan, RepeatPlan
-from pipeline.tuning.repeats import fold_statistics, repeat_statistics
+from pipeline.tuning.repeats import fold_statistics, pair_statistics, repeat_statistics
 from pipeline.tuning.results import (
     best_trial,
     importances,
@@ -47,6 +48,10 @@ TRIALS = [
 def test_the_best_trial_is_complete_with_the_highest_accuracy_and_the_first_of_a_tie():
     assert best_trial(TRIALS).number == 1
     assert best_trial(TRIALS[::-1]).number == 1
+
+
+def test_the_line_of_a_trial_names_the_settings_that_differ():
+    assert PLAN.label(TRIALS[1]) == "trial 1 (lr 0.125, hidden [16, 8])"
 
 
 def test_the_summary_names_the_best_trials_settings_and_counts_all():
@@ -119,6 +124,33 @@ def test_repeats_give_the_mean_the_deviation_and_students_interval_by_hand():
     assert (found["low"], found["high"]) == pytest.approx((0.915 - half, 0.915 + half), rel=1e-5)
     assert (found["repeats"], found["failed"]) == (4, 1)
     assert found["validation_accuracy"] == {"3": 0.9, "4": 0.92, "5": 0.91, "7": 0.93}
+
+
+def seeds_of(accuracies):
+    plan = RepeatPlan("small", SMALL, 7, len(accuracies), "cpu")
+    return [
+        trial(n, value, "failed" if value is None else "complete", tried=plan.tried, seed=7 + n)
+        for n, value in enumerate(accuracies)
+    ]
+
+
+def test_pairs_give_the_mean_difference_and_students_interval_by_hand():
+    found = pair_statistics(
+        ("a", "b"), seeds_of([0.8, 0.9, 0.85, None]), seeds_of([0.75, 0.88, 0.86, 0.9])
+    )
+    differences = np.array([0.05, 0.02, -0.01])
+    assert found["difference"] == pytest.approx(0.02)
+    half = 4.302652729749464 * differences.std(ddof=1) / 3**0.5
+    assert (found["low"], found["high"]) == (pytest.approx(0.02 - half), pytest.approx(0.02 + half))
+    assert (found["seeds"], found["first_better"], found["second_better"]) == (3, 2, 1)
+    assert found["pairs"]["8"] == [0.9, 0.88]
+    test = ttest_rel([0.8, 0.9, 0.85], [0.75, 0.88, 0.86]).confidence_interval(0.95)
+    assert (found["low"], found["high"]) == (pytest.approx(test.low), pytest.approx(test.high))
+
+
+def test_a_single_pair_is_not_enough():
+    with pytest.raises(TrainingError, match="a and b both completed for 1 seeds; 2 or more"):
+        pair_statistics(("a", "b"), seeds_of([0.8, None]), seeds_of([0.8, 0.9]))
 
 
 def test_a_single_completed_repeat_is_not_enough():

@@ -146,6 +146,68 @@ def test_folds_that_cannot_be_are_a_one_line_error():
     assert "validation.parquet does not exist; make it with" in refusal(repeat, "tiny", "--folds=5")
 
 
+@pytest.mark.usefixtures("folder")
+def test_variants_that_cannot_be_paired_are_a_one_line_error():
+    assert refusal(repeat, "tiny", "tiny") == (
+        "Error: repeat takes one variant or two different ones, got tiny tiny"
+    )
+    assert refusal(repeat, "tiny", "large", "distorted").startswith("Error: repeat takes one")
+    assert refusal(repeat, "tiny", "large", "--folds", "5") == (
+        "Error: --folds takes one variant, got tiny large"
+    )
+    assert "variant must be one of " in refusal(repeat, "tiny", "deep")
+    for command in (repeat, sweep):
+        assert refusal(command, "tiny", "--dataset", "gone") == (
+            "Error: --dataset must be one of mnist-5k, mnist, fashion-mnist, got gone"
+        )
+
+
+def test_two_variants_are_paired_by_seed(folder):
+    for variant in ("tiny", "one_hidden"):
+        change(f"variants.{variant}.epochs", 3)
+        change(f"variants.{variant}.batch_size", 20)
+    result = shell(sys.executable, "-m", "stages.repeat", "one_hidden", "tiny", "--seeds", "3")
+    assert result.returncode == 0, result.stderr
+    assert sorted(path.name for path in (folder / "metrics/repeat").iterdir()) == [
+        "one_hidden.json", "one_hidden.vs.tiny.json", "tiny.json",
+    ]  # fmt: skip
+    assert (folder / "plots/repeat/one_hidden.vs.tiny.png").exists()
+    found = json.loads((folder / "metrics/repeat/one_hidden.vs.tiny.json").read_text())
+    alone = [
+        json.loads((folder / f"metrics/repeat/{name}.json").read_text())["validation_accuracy"]
+        for name in ("one_hidden", "tiny")
+    ]
+    assert found["pairs"] == {seed: [alone[0][seed], alone[1][seed]] for seed in ("0", "1", "2")}
+    last = result.stdout.splitlines()[-1]
+    assert last.startswith(
+        f"one_hidden minus tiny: {100 * found['difference']:+.2f} percentage points"
+    )
+    assert last.endswith(("more than luck", "may be luck"))
+
+
+def test_another_dataset_is_split_in_a_folder_of_its_own(folder):
+    change("variants.tiny.epochs", 2)
+    before = (folder / "data/splits/train.parquet").read_bytes()
+    dataset = {
+        "source": "embedded", "test_size": 1000, "validation_size": 600,
+        "class_names": list("0123456789"), "checksums": {},
+    }  # fmt: skip
+    with changed_params(folder) as params:
+        params["datasets"]["other"] = dataset
+    command = (sys.executable, "-m", "stages.repeat", "tiny", "--seeds", "2", "--dataset", "other")
+    result = shell(*command)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[:3] == ["other: download", "other: convert", "other: split"]
+    found = json.loads((folder / "metrics/repeat/other/tiny.json").read_text())
+    assert found["dataset"] == "other"
+    assert (folder / "data/splits/train.parquet").read_bytes() == before
+    assert "other: download" not in shell(*command).stdout
+    change("datasets.other.validation_size", 4999)
+    failed = shell(*command)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("Error: other, split: datasets.other.validation_size must be ")
+
+
 @pytest.mark.slow
 def test_folds_are_stored_beside_repeats_and_summarised_in_one_line(folder):
     change("variants.tiny.epochs", 4)
