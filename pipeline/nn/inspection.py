@@ -77,7 +77,9 @@ def inspect(model: Model, inputs: Array, label: int) -> Inspection:
         gradients = backward(dy)
         make_optimizer(settings).step(after, clip(gradients, settings))
         probabilities = network.probabilities(outputs)[0]
-    if not all(np.isfinite(part).all() for part in (costs, *gradients.values(), *after.values())):
+    most = np.finfo(np.float32).max  # in float64, sums of squares of these do not overflow
+    computed = (costs, *seen.values(), *gradients.values(), *after.values())
+    if not all((np.abs(part) <= most).all() for part in computed):
         raise ModelError(f"model {model.variant} has weights that are too large to compute with")
     architecture = network.architecture
     last = len(network.layers)
