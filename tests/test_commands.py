@@ -1,5 +1,7 @@
 """`python -m pipeline ...`, run on real digits as a user would run it."""
 
+import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +14,7 @@ from pipeline.base.files import write_json
 from pipeline.base.params import VariantSettings
 from pipeline.nn.model_file import Model, load_model, save_model
 from pipeline.nn.network import Network
+from tests.conftest import ROOT
 from tests.splits import CLASSES, SCALE, write_splits
 from tests.training import trained
 
@@ -244,3 +247,22 @@ def test_results_together_need_the_models_and_the_images_that_they_were_trained_
     )
     write_summary(together, "good")
     assert refusal() == "Error: --together needs 2 or more variants, got 1\n"
+
+
+STAGES = [f"stages.{path.stem}" for path in sorted((ROOT / "stages").glob("*.py"))]
+
+
+@pytest.mark.parametrize("module", [*STAGES, "pipeline"])
+def test_features_that_numpy_refuses_are_a_one_line_error_of_every_command(module):
+    features = {"NPY_ENABLE_CPU_FEATURES": "AVX2", "NPY_DISABLE_CPU_FEATURES": "AVX2"}
+    done = subprocess.run(
+        [sys.executable, "-m", module], env=os.environ | features,
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert re.fullmatch(
+        "Error: NumPy cannot be used with NPY_ENABLE_CPU_FEATURES=AVX2 and "
+        r"NPY_DISABLE_CPU_FEATURES=AVX2: [^\n]+\n",
+        done.stderr,
+    )

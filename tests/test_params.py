@@ -212,13 +212,21 @@ def test_momentum_is_refused_with_adam(path):
         read_params(path)
 
 
-@pytest.mark.parametrize("name", ["a b", "$(id)", "a;b", "../x", "", "-x", "a.b"])
-def test_an_unsafe_variant_name_is_refused(path, name):
+UNSAFE = dict.fromkeys(
+    ["a b", "$(id)", "a;b", "../x", "", "-x", "a.b"],
+    "must be a name of letters, digits, '_' and '-'",
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"), [*UNSAFE.items(), ("a" * 101, "must have at most 100 characters")]
+)
+def test_an_unsafe_variant_name_is_refused(path, name, rule):
     content = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
     content["variants"][name] = content["variants"]["tiny"]
     with open(path, "w") as file:
         YAML(typ="safe", pure=True).dump(content, file)
-    with pytest.raises(SettingsError, match="must be a name of letters, digits, '_' and '-'"):
+    with pytest.raises(SettingsError, match=rule):
         read_params(path)
 
 
