@@ -169,13 +169,10 @@ def test_try_without_data_says_how_to_make_it(project):
     assert "make it with: dvc repro split" in result.stderr
 
 
-METRICS = dict.fromkeys(
-    [
-        "train_accuracy", "validation_accuracy", "test_accuracy",
-        "test_accuracy_low", "test_accuracy_high",
-    ],
-    0.5,
-) | {"parameters": 7960, "train_images": 3500}  # fmt: skip
+METRICS = {
+    "parameters": 7960, "train_images": 3500, "train_accuracy": 0.99, "validation_accuracy": 0.98,
+    "test_accuracy": 0.97, "test_accuracy_low": 0.96, "test_accuracy_high": 0.975,
+}  # fmt: skip
 
 
 def write_summary(folder, *variants):
@@ -188,7 +185,9 @@ def test_results_are_a_table_with_one_line_per_variant(tmp_path):
     assert lines[0].split() == [
         "variant", "parameters", "images", "train", "validation", "test", "95", "%", "interval",
     ]  # fmt: skip
-    assert lines[2].split()[:3] == ["bb", "7,960", "3,500"]
+    assert lines[2].split() == [
+        "bb", "7,960", "3,500", "99.00%", "98.00%", "97.00%", "96.00%", "to", "97.50%",
+    ]  # fmt: skip
     assert len({len(line) for line in lines}) == 1
 
 

@@ -4,7 +4,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.base.errors import SettingsError
-from pipeline.base.params import VariantSettings
+from pipeline.base.params import SpaceSettings, VariantSettings
 from pipeline.base.params_file import read_params
 from tests.conftest import ROOT
 
@@ -210,6 +210,13 @@ def test_momentum_is_refused_with_adam(path):
     changed(path, "variants.two_hidden.optimizer", "adam")
     with pytest.raises(SettingsError, match=r"two_hidden.momentum must be 0 with optimizer adam"):
         read_params(path)
+
+
+def test_layers_of_a_sweep_may_have_equal_ranges():
+    two = [{"low": 1, "high": 9}, {"low": 1, "high": 9}]
+    common = {"sampler": "random", "pruner": "none", "trials": 1, "parallel": 1}
+    space = SpaceSettings.model_validate(common | {"settings": {"hidden": two}})
+    assert [(layer.low, layer.high) for layer in space.settings["hidden"]] == [(1, 9), (1, 9)]
 
 
 UNSAFE = dict.fromkeys(
