@@ -212,6 +212,14 @@ def test_momentum_is_refused_with_adam(path):
         read_params(path)
 
 
+def test_the_longest_name_is_allowed(path):
+    content = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
+    content["variants"]["a" * 100] = content["variants"]["tiny"]
+    with open(path, "w") as file:
+        YAML(typ="safe", pure=True).dump(content, file)
+    assert "a" * 100 in read_params(path).variants
+
+
 def test_layers_of_a_sweep_may_have_equal_ranges():
     two = [{"low": 1, "high": 9}, {"low": 1, "high": 9}]
     common = {"sampler": "random", "pruner": "none", "trials": 1, "parallel": 1}

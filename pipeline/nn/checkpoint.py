@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.base.errors import PipelineError
+from pipeline.base.errors import PipelineError, in_one_line
 from pipeline.base.files import code_digest, whole_file
 from pipeline.base.params import VariantSettings
 from pipeline.base.unpack import UNZIP_ERRORS
@@ -96,7 +96,7 @@ class Checkpoint:
         except (OSError, TypeError, *UNZIP_ERRORS) as error:
             self._warn(
                 f"{self.path} is damaged and ignored; training starts from the beginning: "
-                f"{error or type(error).__name__}"
+                f"{in_one_line(error)}"
             )
 
     def save(self, training: Training) -> None:

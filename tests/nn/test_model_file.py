@@ -177,6 +177,19 @@ def test_any_other_file_is_a_one_line_error_that_names_it(path, spoil, rule):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(("sizes", "fits"), [(102, True), (103, False), (1, False), (2, True)])
+def test_a_model_has_from_2_to_102_layer_sizes(tmp_path, sizes, fits):
+    architecture = Architecture((784, *[1] * (sizes - 1)), "relu", "softmax", "cross_entropy")
+    ones = {name: np.ones(of, np.float32) for name, of in architecture.parameter_shapes().items()}
+    names, scale = ("a",) * architecture.sizes[-1], Normalization("scale", 0.0, 1.0)
+    save_model(tmp_path / "m.npz", Model("m", Network(architecture, ones), scale, names, {}))
+    if fits:
+        assert load_model(tmp_path / "m.npz").network.architecture == architecture
+    else:
+        with pytest.raises(ModelError, match="must have from 2 to 102 layer sizes > 0"):
+            load_model(tmp_path / "m.npz")
+
+
 def test_a_model_with_a_bit_flipped_is_the_same_model_or_a_one_line_error(tmp_path):
     architecture = Architecture((784, 1), "relu", "softmax", "cross_entropy")
     ones = {name: np.ones(of, np.float32) for name, of in architecture.parameter_shapes().items()}
