@@ -8,7 +8,7 @@ export LOGNAME ?= $(shell id -un 2>/dev/null || id -u)
 export HOME ?= $(shell $(PYTHON) -c 'from pathlib import Path; print(Path.home())' 2>/dev/null \
 	|| echo $(CURDIR)/.dvc/tmp)
 
-.PHONY: all help report experiments setup mend reset test slow extras bench records gpu-check fuzz lint format lock
+.PHONY: all help report experiments setup mend reset test slow extras bench records gpu-check fuzz lint format lock dist
 
 all: setup mend  ## set up, run the pipeline, show the results
 	dvc repro
@@ -113,6 +113,10 @@ gpu-check:  ## test and measure training on a GPU: benchmarks/results-gpu.json
 fuzz: .venv/tested  ## feed mutated files to every reader
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[fuzz]'
 	python -m tests.hostile.fuzz
+
+dist: .venv/installed  ## build wheel, sdist and bill of materials in dist/
+	python .ci/dist.py dist
+	python .ci/sbom.py dist/sbom.cdx.json
 
 lint: .venv/tested  ## check style and types
 	ruff check .

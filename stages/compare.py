@@ -1,9 +1,9 @@
 """Stage compare: all variants -> metrics/summary.json, plots/history.csv, plots/{*,best/*}.png."""
 
 from pathlib import Path
+from typing import Any
 
 import click
-import numpy as np
 
 from pipeline.base.command import Command
 from pipeline.base.files import (
@@ -33,13 +33,13 @@ def main() -> None:
         name: read_table(PLOTS / f"history/{name}.csv", text=("split",))
         for name in settings.variants
     }
-    together = {
-        "variant": np.repeat(list(histories), [len(of["epoch"]) for of in histories.values()])
+    together: dict[str, list[Any]] = {
+        "variant": [name for name, of in histories.items() for _ in of["epoch"]]
     }
     losses = {name: variant.loss for name, variant in settings.variants.items()}
-    together["loss"] = np.array([losses[name] for name in together["variant"]])
+    together["loss"] = [losses[name] for name in together["variant"]]
     for column in ("split", "epoch", "cost", "accuracy"):
-        together[column] = np.concatenate([of[column] for of in histories.values()])
+        together[column] = [value for of in histories.values() for value in of[column]]
     data = settings.dataset
     figures = {"together": together_figure(histories, f"Validation accuracy on {data}")}
     for measure in ("cost", "accuracy"):

@@ -16,6 +16,7 @@ from pipeline.datasets.examples import ExampleSet
 from pipeline.datasets.images import HEIGHT, WIDTH, LabelledImages
 from pipeline.datasets.parquet import open_examples
 from pipeline.nn.model_file import Model, load_model
+from pipeline.nn.prediction import check_fits
 from pipeline.report.drawing import draw_page
 from pipeline.report.page import ReportContent, Studies, Variant, report_page
 
@@ -33,12 +34,15 @@ def main() -> None:
     settings = read_params()
     summary = read_json(SUMMARY)
     models = {name: load_model(MODELS / f"{name}.npz") for name in settings.variants}
+    splits = {
+        split: open_examples(SPLITS / f"{split}.parquet")
+        for split in ("train", "validation", "test")
+    }
+    for model in models.values():
+        check_fits(model, splits["test"])
     content = ReportContent(
         settings,
-        {
-            split: open_examples(SPLITS / f"{split}.parquet")
-            for split in ("train", "validation", "test")
-        },
+        splits,
         read_table(PLOTS / "history.csv", text=("variant", "loss", "split")),
         {
             name: Variant(

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import click
-import numpy as np
 
 from pipeline.base.command import Command, variant_argument
 from pipeline.base.files import whole_folder
@@ -22,6 +21,9 @@ PLOTS = Path("plots")
 @variant_argument
 def main(variant: str) -> None:
     """Draw the architecture, passes, training and results of VARIANT."""
+    # NumPy is imported after `pipeline`, which reports it if NumPy cannot be used.
+    from numpy.random import default_rng
+
     settings = read_params()
     settings.variant(variant)
     model = load_model(Path(f"models/{variant}.npz"))
@@ -31,7 +33,7 @@ def main(variant: str) -> None:
     history = read_table(PLOTS / f"history/{variant}.csv", text=("split",))
     norms = read_table(PLOTS / f"norms/{variant}.csv")
     figures = variant_figures(
-        model, test, probabilities, history, norms, np.random.default_rng(settings.seed)
+        model, test, probabilities, history, norms, default_rng(settings.seed)
     )
     with whole_folder(PLOTS / f"figures/{variant}") as folder:
         for name, figure in figures.items():

@@ -1,5 +1,6 @@
 """`python -m pipeline ...`, run on real digits as a user would run it."""
 
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pipeline.base.params import VariantSettings
 from pipeline.nn.model_file import Model, load_model, save_model
 from pipeline.nn.network import Network
 from pipeline.nn.training import make_network
+from tests.conftest import ROOT
 from tests.splits import CLASSES, SCALE, write_splits
 from tests.training import trained
 
@@ -181,13 +183,10 @@ def test_try_without_data_says_how_to_make_it(project):
     assert "make it with: dvc repro split" in result.stderr
 
 
-METRICS = dict.fromkeys(
-    [
-        "train_accuracy", "validation_accuracy", "test_accuracy",
-        "test_accuracy_low", "test_accuracy_high",
-    ],
-    0.5,
-) | {"parameters": 7960, "train_images": 3500}  # fmt: skip
+METRICS = {
+    "parameters": 7960, "train_images": 3500, "train_accuracy": 0.99, "validation_accuracy": 0.98,
+    "test_accuracy": 0.97, "test_accuracy_low": 0.96, "test_accuracy_high": 0.975,
+}  # fmt: skip
 
 
 def write_summary(folder, *variants):
@@ -200,7 +199,9 @@ def test_results_are_a_table_with_one_line_per_variant(tmp_path):
     assert lines[0].split() == [
         "variant", "parameters", "images", "train", "validation", "test", "95", "%", "interval",
     ]  # fmt: skip
-    assert lines[2].split()[:3] == ["bb", "7,960", "3,500"]
+    assert lines[2].split() == [
+        "bb", "7,960", "3,500", "99.00%", "98.00%", "97.00%", "96.00%", "to", "97.50%",
+    ]  # fmt: skip
     assert len({len(line) for line in lines}) == 1
 
 
@@ -294,3 +295,22 @@ def test_a_comparison_that_cannot_be_is_a_one_line_error(together, arguments, me
     assert (result.returncode, result.stdout) == (1, "")
     assert re.fullmatch(r"Error: [^\n]+\n", result.stderr)
     assert message in result.stderr
+
+
+STAGES = [f"stages.{path.stem}" for path in sorted((ROOT / "stages").glob("*.py"))]
+
+
+@pytest.mark.parametrize("module", [*STAGES, "pipeline"])
+def test_features_that_numpy_refuses_are_a_one_line_error_of_every_command(module):
+    features = {"NPY_ENABLE_CPU_FEATURES": "AVX2", "NPY_DISABLE_CPU_FEATURES": "AVX2"}
+    done = subprocess.run(
+        [sys.executable, "-m", module], env=os.environ | features,
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert re.fullmatch(
+        "Error: NumPy cannot be used with NPY_ENABLE_CPU_FEATURES=AVX2 and "
+        r"NPY_DISABLE_CPU_FEATURES=AVX2: [^\n]+\n",
+        done.stderr,
+    )

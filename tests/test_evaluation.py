@@ -119,6 +119,17 @@ def test_predictions_are_class_names_with_the_confidence_of_the_predicted_class(
     assert table["confidence"].tolist() == pytest.approx([expected] * 2, abs=1e-6)
 
 
+def test_every_image_has_its_own_confidence_and_numbers_are_rounded_to_six_places(model):
+    test = examples_of([0, 1])
+    test.inputs[1] *= 0.2  # its logits are 1 and 0
+    metrics, table = evaluated(model, replace(test, labels=np.array([0, 2], np.uint8)))
+    sure, unsure = np.e**5 / (np.e**5 + 2), np.e / (np.e + 2)
+    assert table["confidence"].tolist() == [np.float32(sure).round(6), np.float32(unsure).round(6)]
+    assert metrics["test_loss"] == round((-np.log(sure) - np.log((1 - unsure) / 2)) / 2, 6)
+    three, _ = evaluated(model, mistaken([0, 1, 2], [0, 1, 1]))
+    assert three["test_accuracy"] == 0.666667
+
+
 def test_probabilities_do_not_depend_on_the_number_of_threads(model):
     levels = np.random.default_rng(0).integers(0, 256, (1500, 784))
     inputs = (levels / 255).astype(np.float32)

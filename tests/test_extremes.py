@@ -175,6 +175,14 @@ def test_a_silent_network_is_drawn(silent):
     assert len(list(silent.glob("plots/figures/one/*.png"))) == 12
 
 
+def test_lack_of_memory_without_a_reason_is_reported_too():
+    @click.command(cls=Command)
+    def fills():
+        raise MemoryError
+
+    assert stop_of([fills]) == "Error: not enough memory: all of it is in use"
+
+
 def test_lack_of_memory_is_reported_in_one_line():
     @click.command(cls=Command)
     def main():

@@ -4,7 +4,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.base.errors import SettingsError
-from pipeline.base.params import VariantSettings
+from pipeline.base.params import SpaceSettings, VariantSettings
 from pipeline.base.params_file import read_params
 from tests.conftest import ROOT
 
@@ -212,13 +212,36 @@ def test_momentum_is_refused_with_adam(path):
         read_params(path)
 
 
-@pytest.mark.parametrize("name", ["a b", "$(id)", "a;b", "../x", "", "-x", "a.b"])
-def test_an_unsafe_variant_name_is_refused(path, name):
+def test_the_longest_name_is_allowed(path):
+    content = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
+    content["variants"]["a" * 100] = content["variants"]["tiny"]
+    with open(path, "w") as file:
+        YAML(typ="safe", pure=True).dump(content, file)
+    assert "a" * 100 in read_params(path).variants
+
+
+def test_layers_of_a_sweep_may_have_equal_ranges():
+    two = [{"low": 1, "high": 9}, {"low": 1, "high": 9}]
+    common = {"sampler": "random", "pruner": "none", "trials": 1, "parallel": 1}
+    space = SpaceSettings.model_validate(common | {"settings": {"hidden": two}})
+    assert [(layer.low, layer.high) for layer in space.settings["hidden"]] == [(1, 9), (1, 9)]
+
+
+UNSAFE = dict.fromkeys(
+    ["a b", "$(id)", "a;b", "../x", "", "-x", "a.b"],
+    "must be a name of letters, digits, '_' and '-'",
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"), [*UNSAFE.items(), ("a" * 101, "must have at most 100 characters")]
+)
+def test_an_unsafe_variant_name_is_refused(path, name, rule):
     content = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
     content["variants"][name] = content["variants"]["tiny"]
     with open(path, "w") as file:
         YAML(typ="safe", pure=True).dump(content, file)
-    with pytest.raises(SettingsError, match="must be a name of letters, digits, '_' and '-'"):
+    with pytest.raises(SettingsError, match=rule):
         read_params(path)
 
 

@@ -24,6 +24,8 @@ from pipeline.base.errors import SettingsError
 
 MOST = 1_000_000_000
 """Upper limit of every count."""
+MAX_NAME = 100
+"""Limit of characters per name of a variant: file systems allow 255 bytes for a file's name."""
 MAX_CLASS_NAME = 60
 """Limit of characters per class name, which must fit beside a bar in a figure."""
 
@@ -41,6 +43,8 @@ def _number_or_all(value: Any) -> NumberOrAll:
 def _name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", value):
         raise PydanticCustomError("name", "must be a name of letters, digits, '_' and '-'")
+    if len(value) > MAX_NAME:
+        raise PydanticCustomError("name", f"must have at most {MAX_NAME} characters")
     return value
 
 

@@ -19,7 +19,10 @@ def split_rows(labels: NDArray[np.uint8], size: int, seed: int, name: str) -> tu
     per image with ten classes (13 with two) instead of 74. Raises DataError if there are too few
     images; its message names the setting `name`.
     """
-    classes, counts = np.unique(labels, return_counts=True)
+    pieces = np.array_split(labels, 1 + len(labels) // 1_000_000)  # bincount copies to 8 bytes each
+    every = np.sum([np.bincount(piece, minlength=256) for piece in pieces], axis=0)
+    classes = np.flatnonzero(every).astype(np.uint8)
+    counts = every[classes]
     if counts.min() < 2:
         raise DataError(
             f"{name} needs at least 2 images of every class, got "
@@ -56,7 +59,7 @@ def _shares(counts: NDArray[Any], size: int, rng: np.random.RandomState) -> NDAr
     shares = np.floor(exact)
     remainders = exact - shares
     missing = int(size - shares.sum())
-    for remainder in np.unique(remainders)[::-1]:
+    for remainder in sorted(set(remainders.tolist()), reverse=True):
         if missing == 0:
             break
         (tied,) = np.where(remainders == remainder)

@@ -91,7 +91,7 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 def _history(project: Path, rev: str) -> Table | None:
     if rev == WORKSPACE:
         path = project / HISTORY
-        return read_table(path, text=("variant", "split")) if path.exists() else None
+        return read_table(path, text=("variant", "loss", "split")) if path.exists() else None
     try:
         text = _run(project, "git", "show", f"{rev}:{HISTORY}")
     except DataError:
@@ -99,7 +99,7 @@ def _history(project: Path, rev: str) -> Table | None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "history.csv"
         path.write_text(text, encoding="utf-8")
-        return read_table(path, text=("variant", "split"))
+        return read_table(path, text=("variant", "loss", "split"))
 
 
 def _predictions(

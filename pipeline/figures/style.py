@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import matplotlib.style
+import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -54,8 +54,11 @@ def literal(name: str) -> str:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Apply the style to everything drawn inside the block."""
-    with matplotlib.style.context(["default", _STYLE]):
+    """Apply the style, and nothing of the user's, to everything drawn inside the block."""
+    defaults: dict[Any, Any] = {
+        name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"
+    }
+    with matplotlib.rc_context(defaults | _STYLE):
         yield
 
 
@@ -84,7 +87,8 @@ def save_png(figure: Figure, path: Path) -> None:
     """Write a figure with a palette of 256 colours, a third of the size, and without dates."""
     figure.set_dpi(DPI)
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with style():
+        canvas.draw()
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     small = image.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     # The octree averages white with what is almost white; paper stays white.

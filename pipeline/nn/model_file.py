@@ -18,6 +18,7 @@ from pipeline import __version__
 from pipeline.base.errors import ModelError
 from pipeline.base.files import whole_file
 from pipeline.base.unpack import UNZIP_ERRORS
+from pipeline.datasets.images import PIXELS
 from pipeline.datasets.normalization import Normalization
 from pipeline.nn.activations import ACTIVATIONS
 from pipeline.nn.layers import Array
@@ -30,6 +31,8 @@ _HEADER_LIMIT = 1 << 10
 _DESCRIPTION_LIMIT = 1 << 20
 MAX_SIZES = 102
 """Maximum number of layer sizes, including input and output; settings allow 100 hidden layers."""
+_SMALLEST_STD = 1e-12
+"""Below the standard deviation of a trillion images of which one pixel differs."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date in a zip: the bytes do not depend on the clock
 
 
@@ -130,6 +133,8 @@ def _check(
     known_sizes = all(type(size) is int and 0 < size < 1 << 20 for size in sizes)
     if not 2 <= len(sizes) <= MAX_SIZES or not known_sizes:
         raise ModelError(f"{path} must have from 2 to {MAX_SIZES} layer sizes > 0, got {sizes}")
+    if sizes[0] != PIXELS:
+        raise ModelError(f"{path} must take {PIXELS} inputs, one per pixel, got {sizes[0]}")
     if len(class_names) != sizes[-1]:
         raise ModelError(
             f"{path} must name {sizes[-1]} classes, one per output, got {len(class_names)}"
@@ -141,8 +146,12 @@ def _check(
     ):
         if value not in known:
             raise ModelError(f"{path} must use one of {', '.join(known)}, got {value}")
-    if not (np.isfinite([normalization.mean, normalization.std]).all() and normalization.std > 0):
-        raise ModelError(f"{path} has a normalization that cannot be applied: {normalization}")
+    mean, std = normalization.mean, normalization.std
+    if not (0 <= mean <= 1 and _SMALLEST_STD <= std <= 1):
+        raise ModelError(
+            f"{path} must be normalised by a mean from 0 to 1 and a std from {_SMALLEST_STD:g} "
+            f"to 1, got {mean:g} and {std:g}"
+        )
 
 
 def _read_array(path: Path, archive: zipfile.ZipFile, name: str, shape: tuple[int, ...]) -> Array:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.base.errors import DataError, ModelError
-from pipeline.datasets.examples import Examples
+from pipeline.datasets.examples import ExampleSet
 from pipeline.nn.devices import CPU, Engine
 from pipeline.nn.layers import Array
 from pipeline.nn.model_file import Model
@@ -24,7 +24,7 @@ def predict_probabilities(model: Model, inputs: Array, engine: Engine | None = N
     return probabilities
 
 
-def check_fits(model: Model, examples: Examples) -> None:
+def check_fits(model: Model, examples: ExampleSet) -> None:
     """Raise DataError if a model was trained with other classes or another normalisation."""
     if model.class_names != examples.description.class_names:
         raise DataError(

@@ -166,6 +166,8 @@ def _fetch_path(path: Path, folder: Path) -> None:
     elif not path.exists():
         looked = "" if path.is_absolute() else f", looked for {path.absolute()}"
         raise DataError(f"does not exist{looked}")
+    elif not path.is_file():
+        raise DataError("must be a file or a folder, not a device or a pipe")
     elif path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
         _extract_chosen(path, folder)
     else:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pipeline.datasets import reorder
 from pipeline.datasets.images import LabelledImages
 from pipeline.datasets.reorder import Scratch
+from tests.refusal import refused
 from tests.whole import collect, split_stratified
 
 
@@ -90,6 +91,25 @@ def test_parts_can_be_read_alternately(folder, few_digits):
         rest, part = map(collect, zip(*in_turns, strict=True))
     for read, data in zip((rest, part), split_stratified(few_digits, 100, 0, "size"), strict=True):
         np.testing.assert_array_equal(read.images, data.images)
+
+
+MISTAKES = {
+    "a pixel": lambda part: (part.file.seek(part.first * 788 + 400), part.file.write(b"\7")),
+    "a place": lambda part: (part.file.seek(part.first * 788), part.file.write(b"\xff")),
+    "two labels exchanged": lambda part: part.labels.sort(),
+    "one label": lambda part: part.labels.__setitem__(0, part.labels[0] + 1),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_of_the_machine_is_noticed(folder, few_digits, mistake):
+    with Scratch(folder) as scratch:
+        stored = scratch.store(few_digits.blocks())
+        for part in (stored, *scratch.split(few_digits, 100, 0, "size")):
+            collect(part.blocks())
+            MISTAKES[mistake](part)
+            with refused("images or labels changed while they were put in a new order"):
+                collect(part.blocks())
 
 
 def test_the_folder_shows_no_scratch_file_and_keeps_none(tmp_path, few_digits):

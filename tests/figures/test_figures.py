@@ -1,5 +1,8 @@
 """What the figures show, for networks of one and four layers and for Fashion-MNIST's names."""
 
+import os
+import subprocess
+import sys
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -149,6 +152,35 @@ def test_the_same_model_gives_the_same_bytes_in_a_report_of_at_most_8_megabytes(
     assert written[0] == written[1]
     embedded = 6 * sum(map(len, written[0])) * 4 / 3  # six variants, in base 64
     assert embedded < 6e6  # the rest is for charts and their script
+
+
+DRAW = """
+from pathlib import Path
+from pipeline.figures.style import Figure, save_png, style
+
+with style():
+    figure = Figure()
+    figure.subplots().plot([-1, 1], [-1, 1], label="a line")
+save_png(figure, Path("figure.png"))
+"""
+
+
+def test_the_users_settings_of_matplotlib_do_not_change_a_figure(tmp_path):
+    settings = ("text.hinting: none", "axes.unicode_minus: False", "text.usetex: True")
+    notebook = {"MPLBACKEND": "module://not_installed.backend"}
+    figures = []
+    for name, chosen, lines in (("plain", {}, ()), ("user", notebook, settings)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "matplotlibrc").write_text("\n".join(lines))
+        done = subprocess.run(
+            [sys.executable, "-c", DRAW],
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | chosen,
+            cwd=folder, capture_output=True, check=True,
+        )  # fmt: skip
+        assert (done.stdout, done.stderr) == (b"", b"")
+        figures.append((folder / "figure.png").read_bytes())
+    assert figures[0] == figures[1]
 
 
 @pytest.mark.parametrize("sizes", [(784, 10), (784, 107, 26, 10), (784, 3, 300, 9, 12, 10)])

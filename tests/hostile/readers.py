@@ -22,7 +22,9 @@ from pipeline.base.params_file import read_params
 from pipeline.datasets.images import LabelledImages
 from pipeline.datasets.normalization import Normalization
 from pipeline.datasets.picture import read_picture
+from pipeline.nn.inspection import inspect
 from pipeline.nn.model_file import Model, load_model, save_model
+from pipeline.nn.prediction import predict_probabilities
 from pipeline.nn.training import make_network
 from pipeline.raw.idx import read_idx_labels
 from pipeline.raw.sources import fetch
@@ -116,8 +118,13 @@ def zipped(files: dict[str, bytes], method: int) -> bytes:
 
 
 def _read_model(content: bytes, folder: Path) -> None:
+    """Load a model, and apply and inspect it as `predict` and `explain` do."""
     (folder / "model.npz").write_bytes(content)
-    load_model(folder / "model.npz")
+    model = load_model(folder / "model.npz")
+    inputs = model.normalization.apply(_digits().images[:1])
+    with suppress(PipelineError):
+        predict_probabilities(model, inputs)
+    inspect(model, inputs[0], 0)
 
 
 def _model_seeds() -> list[bytes]:

@@ -188,7 +188,7 @@ REFUSED = {
         ),
         "a deviation that is infinite": (
             lambda: described("normalization.std", float("inf")),
-            "cannot be applied",
+            "a std from 1e-12 to 1, got 0.13 and inf",
         ),
         "nested lists": (lambda: model_with("model.json", b"[" * 500_000), "is not a model file"),
     },

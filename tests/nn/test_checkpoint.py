@@ -1,21 +1,26 @@
 """A killed run resumes from its checkpoint and gives the same bytes as an uninterrupted one."""
 
+import hashlib
+import io
 import json
 import shutil
 import signal
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from pipeline.base.params import VariantSettings
+from pipeline.base.unpack import UNZIP_ERRORS
 from pipeline.nn.checkpoint import Checkpoint, read_state, run_digest, write_state
 from pipeline.nn.devices import CPU, find_device
 from pipeline.nn.streaming import HeldImages
 from pipeline.nn.training import Training, make_network
 from tests.conftest import ROOT
+from tests.damage import flipped_bits
 from tests.nn.cupy_stand_in import cupy_stand_in, emulated
 from tests.splits import write_splits
 from tests.training import held
@@ -158,19 +163,15 @@ def test_a_checkpoint_that_cannot_be_saved_warns_once_and_training_continues(
 
 
 def rewrite(path, change):
-    """Rewrite a checkpoint with changed entries and valid zip checksums."""
+    """Rewrite a checkpoint with changed entries and a valid digest."""
     with zipfile.ZipFile(path) as archive:
         entries = {name: archive.read(name) for name in archive.namelist()}
     change(entries)
-    with zipfile.ZipFile(path, "w") as archive:
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as archive:
         for name, content in entries.items():
             archive.writestr(name, content)
-
-
-def flip_a_byte(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+    path.write_bytes(hashlib.sha256(written.getvalue()).digest() + written.getvalue())
 
 
 def change_description(**changes):
@@ -190,9 +191,9 @@ def replaced(name, other):
 
 
 DAMAGES = {
+    "no entry for the reports": lambda path: rewrite(path, lambda entries: entries.clear()),
     "empty": lambda path: path.write_bytes(b""),
     "cut": lambda path: path.write_bytes(path.read_bytes()[:-1000]),
-    "a byte flipped": flip_a_byte,
     "text": lambda path: path.write_text("training"),
     "no weights": lambda path: rewrite(path, lambda entries: entries.pop(WEIGHT)),
     "no powers of the means' factors": lambda path: rewrite(
@@ -225,6 +226,18 @@ def test_a_damaged_checkpoint_is_ignored_with_one_warning(damage, start, checkpo
     assert len(warnings) == 1
     assert warnings[0].startswith(f"{checkpoint.path} is damaged and ignored")
     assert finished(training) == finished(start(settings))
+
+
+def test_a_checkpoint_with_any_bit_flipped_is_refused_as_damaged(start, tmp_path):
+    training = start(settings_of(hidden=[1], train_limit=1))
+    one = {"weight": np.ones((1, 1), np.float32)}
+    state = replace(training.state(), parameters=one, optimizer=one, best=one)
+    path = tmp_path / "small.npz"
+    write_state(path, state)
+    for _ in flipped_bits(path):
+        with pytest.raises(UNZIP_ERRORS):
+            read_state(path)
+    assert read_state(path) == state
 
 
 @emulated

@@ -157,6 +157,13 @@ def test_a_model_without_training_settings_is_a_one_line_error(model, image):
         inspect(replace(model, training={}), image, 0)
 
 
+@pytest.mark.parametrize("large", [{"l2": 1e300}, {"lr": 1e300}])
+def test_a_step_beyond_the_range_of_weights_is_a_one_line_error(model, image, large):
+    settings = model.training["settings"] | large
+    with pytest.raises(ModelError, match="too large to compute with"):
+        inspect(replace(model, training={"settings": settings}), image, 2)
+
+
 def test_inspection_changes_nothing(model, image):
     before = {name: p.copy() for name, p in model.network.parameters.items()}
     inspect(model, image, 0)

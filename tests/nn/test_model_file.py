@@ -2,6 +2,7 @@ import io
 import json
 import subprocess
 import zipfile
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from pipeline.base.errors import ModelError
 from pipeline.base.params import VariantSettings
 from pipeline.datasets.normalization import Normalization
 from pipeline.nn.model_file import Model, load_model, save_model
+from pipeline.nn.network import Architecture, Network
 from pipeline.nn.training import make_network
+from tests.damage import flipped_bits
 
 
 @pytest.fixture
@@ -43,6 +46,10 @@ def rewrite(path, changes):
 def described(path, **changes):
     with zipfile.ZipFile(path) as archive:
         return json.dumps(json.loads(archive.read("model.json")) | changes).encode()
+
+
+def normalized(path, **statistics):
+    return described(path, normalization={"method": "standardize"} | statistics)
 
 
 def array_bytes(array, **options):
@@ -109,6 +116,31 @@ def test_plain_numpy_and_unzip_can_read_a_model_file(model, path):
             ),
             "must use one of relu, sigmoid, tanh, softmax, got gelu",
         ),
+        (
+            lambda path: rewrite(
+                path,
+                {
+                    "model.json": described(
+                        path,
+                        architecture={
+                            "sizes": [785, 3],
+                            "activation": "relu",
+                            "output": "softmax",
+                            "loss": "cross_entropy",
+                        },
+                    )
+                },
+            ),
+            "must take 784 inputs, one per pixel, got 785",
+        ),
+        (
+            lambda path: rewrite(path, {"model.json": normalized(path, mean=0.1, std=1e-320)}),
+            "by a mean from 0 to 1 and a std from 1e-12 to 1, got 0.1 and 9.99989e-321",
+        ),
+        (
+            lambda path: rewrite(path, {"model.json": normalized(path, mean=1.1, std=0.5)}),
+            "by a mean from 0 to 1 and a std from 1e-12 to 1, got 1.1 and 0.5",
+        ),
         (lambda path: rewrite(path, {"layer2.bias.npy": None}), "it has no layer2.bias.npy"),
         (
             lambda path: rewrite(path, {"layer2.bias.npy": array_bytes(np.ones(5, "f4"))}),
@@ -143,3 +175,34 @@ def test_any_other_file_is_a_one_line_error_that_names_it(path, spoil, rule):
         load_model(path)
     assert str(path) in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("sizes", "fits"), [(102, True), (103, False), (1, False), (2, True)])
+def test_a_model_has_from_2_to_102_layer_sizes(tmp_path, sizes, fits):
+    architecture = Architecture((784, *[1] * (sizes - 1)), "relu", "softmax", "cross_entropy")
+    ones = {name: np.ones(of, np.float32) for name, of in architecture.parameter_shapes().items()}
+    names, scale = ("a",) * architecture.sizes[-1], Normalization("scale", 0.0, 1.0)
+    save_model(tmp_path / "m.npz", Model("m", Network(architecture, ones), scale, names, {}))
+    if fits:
+        assert load_model(tmp_path / "m.npz").network.architecture == architecture
+    else:
+        with pytest.raises(ModelError, match="must have from 2 to 102 layer sizes > 0"):
+            load_model(tmp_path / "m.npz")
+
+
+def test_a_model_with_a_bit_flipped_is_the_same_model_or_a_one_line_error(tmp_path):
+    architecture = Architecture((784, 1), "relu", "softmax", "cross_entropy")
+    ones = {name: np.ones(of, np.float32) for name, of in architecture.parameter_shapes().items()}
+    scale = Normalization("scale", 0.0, 1.0)
+    path = tmp_path / "small.npz"
+    save_model(path, Model("small", Network(architecture, ones), scale, ("a",), {}))
+    bits = 8 * path.stat().st_size
+    directory = 8 * path.read_bytes().index(b"PK\1\2")
+    # The content of entries has a checksum, so some of its bits stand for all.
+    for _ in flipped_bits(path, [*range(0, directory, 7), *range(directory, bits)]):
+        with suppress(ModelError):
+            loaded = load_model(path)
+            assert loaded.network.architecture == architecture
+            assert (loaded.normalization, loaded.class_names) == (scale, ("a",))
+            for name, array in loaded.network.parameters.items():
+                np.testing.assert_array_equal(array, ones[name])

@@ -182,7 +182,10 @@ def test_names_without_a_training_set_are_refused_and_listed(names):
 
 def test_only_the_first_of_many_unusable_files_are_listed():
     with refused("0.txt, 1.txt, 2.txt, 3.txt, 4.txt, ..."):
-        choose_files(f"{number}.txt" for number in range(10))
+        choose_files(f"{number}.txt" for number in range(6))
+    with refused("0.txt, 1.txt, 2.txt, 3.txt, 4.txt") as caught:
+        choose_files(f"{number}.txt" for number in range(5))
+    assert str(caught.value).endswith("4.txt")
 
 
 def test_a_test_set_alone_is_refused(tmp_path, testing):

@@ -1,5 +1,6 @@
 import errno
 import hashlib
+import os
 import zipfile
 
 import numpy as np
@@ -170,6 +171,14 @@ def test_every_local_format_gives_the_same_digits(tmp_path, few_digits):
         assert list(splits) == ["train"]
         np.testing.assert_array_equal(splits["train"].images, few_digits.images)
         np.testing.assert_array_equal(splits["train"].labels, few_digits.labels)
+
+
+def test_a_device_or_a_pipe_is_refused_without_reading_it(tmp_path, raw):
+    os.mkfifo(tmp_path / "train.csv")
+    for source in ("/dev/zero", str(tmp_path / "train.csv")):
+        with refused(source, "must be a file or a folder, not a device or a pipe"):
+            fetch((source,), raw, checksums={}, report=print)
+    assert list(raw.iterdir()) == []
 
 
 def test_a_path_may_begin_with_a_tilde(tmp_path, raw, files, monkeypatch):

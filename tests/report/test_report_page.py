@@ -28,7 +28,7 @@ from pipeline.base.tables import write_table
 from pipeline.datasets.examples import Description, Examples
 from pipeline.datasets.parquet import write_examples
 from pipeline.metrics import mcnemar_p
-from pipeline.nn.model_file import Model, save_model
+from pipeline.nn.model_file import Model, load_model, save_model
 from pipeline.nn.training import make_network
 from pipeline.report.charts import POINTS, history_rows, kept_epochs
 from pipeline.report.page import FIGURES, ReportContent, Studies, Variant, report_page
@@ -726,3 +726,13 @@ def test_a_variant_without_metrics_is_an_error_of_one_line(results):
     assert result.stderr == (
         "Error: metrics/summary.json has no quick; `dvc repro` brings it up to date\n"
     )
+
+
+def test_a_model_of_other_classes_is_an_error_of_one_line(results):
+    path = results / "models/wide.npz"
+    model = load_model(path)
+    save_model(path, replace(model, class_names=(*DIGITS[:-1], "ten")))
+    result = CliRunner().invoke(main)
+    assert result.exit_code == 1
+    assert re.fullmatch(r"Error: model wide knows the classes 0, [^\n]+\n", result.stderr)
+    assert not (results / "report").exists()

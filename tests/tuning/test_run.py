@@ -1,6 +1,7 @@
 """Whole sweeps on Dask workers in this process: tried, stored, pruned and resumed trials."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -248,3 +249,12 @@ def test_another_number_of_folds_another_seed_and_repeats_have_other_trials(swee
         assert "already finished" not in sweep(plan)[1][0]
     repeats = RepeatPlan("small", SMALL, seed=5, total=2, device="cpu")
     assert "already finished" not in sweep(repeats)[1][0]
+
+
+@pytest.mark.parametrize(
+    ("threads", "line"),
+    [(1, "1 worker"), (2, "2 workers"), (3, "3 workers, of which 2 run at a time")],
+)
+def test_a_sweep_says_how_many_workers_it_has_and_how_many_of_them_it_uses(threads, line):
+    plan, cluster = SimpleNamespace(parallel=2), SimpleNamespace(threads=lambda: threads)
+    assert run._start(plan, cluster) == line

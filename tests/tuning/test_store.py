@@ -8,7 +8,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 from pipeline.base.errors import DataError, PipelineError
-from pipeline.tuning.store import JOURNAL, digest_of, open_store, outcome_of
+from pipeline.tuning.store import JOURNAL, _writing, digest_of, open_store, outcome_of
 from pipeline.tuning.trial import Outcome
 from tests.conftest import ROOT
 
@@ -121,3 +121,17 @@ def test_a_folder_that_cannot_be_written_is_a_one_line_error(tmp_path):
         open_store(tmp_path / "file" / "store", SETTINGS),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(28, "No space left", "a/b"), "a/b cannot be written: No space left"),
+        (OSError(28, "No space left"), "the journal of trials cannot be written: No space left"),
+        (OSError("lost"), "the journal of trials cannot be written: lost"),
+    ],
+)
+def test_a_journal_that_cannot_be_written_is_one_line_whatever_the_system_says(error, line):
+    with pytest.raises(PipelineError) as caught, _writing():
+        raise error
+    assert str(caught.value) == line
