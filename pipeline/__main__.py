@@ -52,10 +52,11 @@ def main() -> None:
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1)
 @click.option("--index", type=click.IntRange(min=0), help="Use this test image, counted from 0.")
 def predict(model: Path, images: tuple[Path, ...], index: int | None) -> None:
-    """Predict the digit in each of IMAGES, with the probability of every class.
+    """Predict the class of each of IMAGES, with the probability of every class.
 
-    IMAGES are PNG or JPEG pictures of one digit each: grey or colour, any size, dark on light or
-    light on dark. They are centred and scaled as MNIST's digits were.
+    IMAGES are PNG or JPEG pictures, grey or colour, of any size. Those of digits may be dark on
+    light or light on dark; they are centred and scaled as MNIST's were. For a dataset with
+    pictures: as_is, such as fashion-mnist, they are only reduced to 28x28 pixels.
     """
     from pipeline.datasets.picture import read_picture
 
@@ -69,7 +70,7 @@ def predict(model: Path, images: tuple[Path, ...], index: int | None) -> None:
     refused = 0
     for path in images:
         try:
-            picture = read_picture(path)
+            picture = read_picture(path, loaded.pictures)
         except DataError as error:
             if len(images) == 1:
                 raise
@@ -232,7 +233,7 @@ def _chosen(
     if image is not None and index is None:
         from pipeline.datasets.picture import read_picture
 
-        inputs = model.normalization.apply(read_picture(image)[np.newaxis])[0]
+        inputs = model.normalization.apply(read_picture(image, model.pictures)[np.newaxis])[0]
         true = model.class_names.index(label) if label else _predicted(model, inputs)
         return str(image), inputs, true
     raise SettingsError("explain needs either IMAGE or --index")

@@ -72,7 +72,8 @@ def main(variant: str) -> None:
         except TrainingError as error:
             checkpoint.remove()
             raise TrainingError(f"{variant}: {error}") from error
-    model = Model(variant, network, examples.normalization, classes, training)
+    pictures = examples.description.pictures
+    model = Model(variant, network, examples.normalization, classes, training, pictures)
     path = MODELS / f"{variant}.npz"
     save_model(path, model)
     write_table(HISTORY / f"{variant}.csv", history_table(run.reports))

@@ -1,7 +1,7 @@
-"""A user's own picture, converted to look like a digit of MNIST.
+"""A user's own picture, converted to look like an image of a dataset.
 
-MNIST's digits were scaled to fit a box of 20x20 pixels, keeping their proportions, and placed in a
-28x28 field with their centre of mass at its centre (https://yann.lecun.com/exdb/mnist/).
+A dataset's setting `pictures` says how. MNIST's digits were scaled to fit a box of 20x20 pixels,
+keeping their proportions, and placed in a 28x28 field with their centre of mass at its centre (https://yann.lecun.com/exdb/mnist/).
 """
 
 import struct
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipeline.base.errors import DataError
+from pipeline.datasets.examples import Pictures
 from pipeline.datasets.images import HEIGHT, WIDTH
 
 BOX = 20
@@ -33,13 +34,31 @@ CONTRAST = 16
 """Minimum difference between strokes and background, in grey levels of 255."""
 
 
-def read_picture(path: Path) -> NDArray[np.uint8]:
-    """Read a picture as `(28, 28)` uint8: light strokes on black, centred as in MNIST.
+def read_picture(path: Path, pictures: Pictures = "digit") -> NDArray[np.uint8]:
+    """Read a picture as an image of a dataset, `(28, 28)` uint8.
 
-    The picture may be grey or colour, of any size, dark on light or light on dark, but must be
-    evenly lit. Transparent pixels count as paper. Raises DataError, naming the file, if it is not a
-    picture or shows nothing.
+    pictures: `digit` makes strokes light on black and centres them as in MNIST. The picture may be
+    grey or colour, of any size, dark on light or light on dark; transparent pixels count as paper.
+    `as_is` reduces the picture to 28x28 pixels, and keeps its grey values and proportions;
+    transparent pixels count as background, 0.
+
+    An image of the dataset, saved as a picture, gives that image back. Raises DataError, naming the
+    file, if it is not a picture or shows nothing.
     """
+    coloured = _read(path)
+    try:
+        if pictures == "as_is":
+            return _reduced(_on_paper(coloured, "black"))
+        grey = _on_paper(coloured, "white")
+        if np.ptp(grey) < CONTRAST:  # white strokes on a transparent background
+            grey = _on_paper(coloured, "black")
+        return grey if _is_centred(grey) else center_digit(grey)
+    except DataError as error:
+        raise DataError(f"{path} {error}") from error
+
+
+def _read(path: Path) -> Image.Image:
+    """Read a picture as RGBA, upright and reduced to a manageable number of pixels."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about damaged EXIF data, which is ignored
@@ -52,7 +71,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
                         f"{path} is too large a picture: it must have at most {most:,} pixels, "
                         f"got {opened.width}x{opened.height}"
                     )
-                coloured = _small(opened)
+                return _small(opened)
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist") from error
     except IsADirectoryError as error:
@@ -63,13 +82,34 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         raise DataError(f"{path} is too large a picture: {error}") from error
     except (OSError, SyntaxError, ValueError, struct.error) as error:  # from Pillow's decoders
         raise DataError(f"{path} is a damaged picture: {error}") from error
-    try:
-        return center_digit(_on_paper(coloured))
-    except DataError as error:
-        raise DataError(f"{path} {error}") from error
 
 
-def center_digit(grey: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+def _reduced(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a picture at the size of an image, extended by its background to a square."""
+    background = int(np.median(_border(grey)))
+    square = ImageOps.pad(
+        Image.fromarray(grey), (WIDTH, HEIGHT), Image.Resampling.BOX, color=background
+    )
+    return np.asarray(square)
+
+
+def _is_centred(grey: NDArray[np.uint8]) -> bool:
+    """Whether a picture is one of a set's own images, or made like one: 28x28, centred, on black.
+
+    The digits of MNIST are up to 20 pixels long, with their centre of mass at pixel 14; those of
+    EMNIST up to 24, with their box in the middle.
+    """
+    if grey.shape != (HEIGHT, WIDTH) or np.median(_border(grey)) > 0 or grey.max() < CONTRAST:
+        return False
+    rows, columns = (np.flatnonzero(grey.any(axis=axis)) for axis in (1, 0))
+    long_enough = 16 <= 1 + max(np.ptp(rows), np.ptp(columns)) <= 24
+    mass = [np.average(np.arange(28), weights=grey.sum(axis=axis)) for axis in (1, 0)]
+    middle = [(each[0] + each[-1]) / 2 for each in (rows, columns)]
+    off = min(np.abs(np.subtract(each, 13.75)).max() for each in (mass, middle))
+    return bool(long_enough and off < 1.5)
+
+
+def center_digit(grey: NDArray[Any]) -> NDArray[np.uint8]:
     """Convert a grey picture `(H, W)` of one digit to MNIST's form, `(28, 28)` uint8."""
     ink = _ink(grey)
     rows, columns = np.nonzero(ink >= INK)
@@ -106,22 +146,22 @@ def _small(picture: Image.Image) -> Image.Image:
     return ImageOps.exif_transpose(small)
 
 
-def _on_paper(picture: Image.Image) -> NDArray[np.float64]:
-    """Blend an RGBA picture onto white, or onto black where white would hide its strokes."""
-    for colour in ("white", "black"):
-        paper = Image.new("RGBA", picture.size, colour)
-        grey = np.asarray(Image.alpha_composite(paper, picture).convert("L"), dtype=np.float64)
-        if np.ptp(grey) >= CONTRAST:
-            break
-    return grey
+def _on_paper(picture: Image.Image, colour: str) -> NDArray[np.uint8]:
+    """Blend an RGBA picture onto paper of a colour."""
+    paper = Image.new("RGBA", picture.size, colour)
+    return np.asarray(Image.alpha_composite(paper, picture).convert("L"))
 
 
-def _ink(grey: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+def _border(grey: NDArray[Any]) -> NDArray[Any]:
+    return np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+
+
+def _ink(grey: NDArray[Any]) -> NDArray[np.floating[Any]]:
     """Return the strength of strokes in 0..1, with the picture's border as the background."""
-    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    ink = np.abs(grey - np.median(border))
+    paper = np.median(_border(grey))
+    ink = np.abs(grey - paper)
     # Strokes are all darker or all lighter than the background; the rest is noise.
-    side = np.sign(grey - np.median(border))
+    side = np.sign(grey - paper)
     darker, lighter = ink[side < 0].sum(), ink[side > 0].sum()
     ink[side == (1 if darker >= lighter else -1)] = 0
     strongest = ink.max()

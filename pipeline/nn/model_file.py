@@ -10,7 +10,7 @@ import tokenize
 import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
@@ -18,13 +18,14 @@ from pipeline import __version__
 from pipeline.base.errors import ModelError
 from pipeline.base.files import whole_file
 from pipeline.base.unpack import UNZIP_ERRORS
+from pipeline.datasets.examples import Pictures
 from pipeline.datasets.normalization import Normalization
 from pipeline.nn.activations import ACTIVATIONS
 from pipeline.nn.layers import Array
 from pipeline.nn.losses import LOSSES
 from pipeline.nn.network import Architecture, Network
 
-FORMAT = 1
+FORMAT = 2
 _DESCRIPTION = "model.json"
 _HEADER_LIMIT = 1 << 10
 _DESCRIPTION_LIMIT = 1 << 20
@@ -43,6 +44,7 @@ class Model:
     """A network, and what is needed to apply it to a picture and to trace its origin.
 
     training: the settings of the training run, with seed, dataset, source and number of images.
+    pictures: how a user's picture becomes an image such as it was trained on.
     versions: versions of the packages that made the model, by name.
     """
 
@@ -51,6 +53,7 @@ class Model:
     normalization: Normalization
     class_names: tuple[str, ...]
     training: dict[str, Any]
+    pictures: Pictures = "digit"
     versions: dict[str, str] = field(default_factory=installed_versions)
 
 
@@ -62,6 +65,7 @@ def save_model(path: Path, model: Model) -> None:
         "architecture": asdict(model.network.architecture),
         "normalization": asdict(model.normalization),
         "class_names": model.class_names,
+        "pictures": model.pictures,
         "training": model.training,
         "versions": model.versions,
     }
@@ -99,7 +103,10 @@ def _load(path: Path, archive: zipfile.ZipFile) -> Model:
     try:
         description = json.loads(content)
         if description["format"] != FORMAT:
-            raise ModelError(f"{path} must have model format {FORMAT}, got {description['format']}")
+            raise ModelError(
+                f"{path} must have model format {FORMAT}, got {description['format']}; "
+                "train it again with: dvc repro"
+            )
         parts = description["architecture"]
         architecture = Architecture(
             tuple(parts["sizes"]), *(str(parts[key]) for key in ("activation", "output", "loss"))
@@ -107,17 +114,19 @@ def _load(path: Path, archive: zipfile.ZipFile) -> Model:
         parts = description["normalization"]
         normalization = Normalization(parts["method"], float(parts["mean"]), float(parts["std"]))
         class_names = tuple(str(name) for name in description["class_names"])
+        pictures = str(description["pictures"])
         variant, training = str(description["variant"]), dict(description["training"])
         versions = {str(name): str(of) for name, of in description["versions"].items()}
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise ModelError(f"{path} has an invalid {_DESCRIPTION}: {error!r}") from error
-    _check(path, architecture, normalization, class_names)
+    _check(path, architecture, normalization, class_names, pictures)
     parameters = {
         name: _read_array(path, archive, name, shape)
         for name, shape in architecture.parameter_shapes().items()
     }
     network = Network(architecture, parameters)
-    return Model(variant, network, normalization, class_names, training, versions)
+    how = cast("Pictures", pictures)
+    return Model(variant, network, normalization, class_names, training, how, versions)
 
 
 def _check(
@@ -125,6 +134,7 @@ def _check(
     architecture: Architecture,
     normalization: Normalization,
     class_names: tuple[str, ...],
+    pictures: str,
 ) -> None:
     sizes = architecture.sizes
     known_sizes = all(type(size) is int and 0 < size < 1 << 20 for size in sizes)
@@ -138,6 +148,7 @@ def _check(
         (architecture.activation, ACTIVATIONS),
         (architecture.output, ACTIVATIONS),
         (architecture.loss, LOSSES),
+        (pictures, get_args(Pictures)),
     ):
         if value not in known:
             raise ModelError(f"{path} must use one of {', '.join(known)}, got {value}")

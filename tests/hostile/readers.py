@@ -161,6 +161,7 @@ datasets:
     test_size: 10
     validation_size: 5
     class_names: ['0', "1'", two]
+    pictures: as_is
     checksums: {a.gz: md5:0f}
 variants:
   small: &small {hidden: [10, 2], lr: 1e-2, batch_size: 8, epochs: 1, momentum: .5}
