@@ -7,7 +7,7 @@ from typing import Any
 import click
 import numpy as np
 
-from pipeline.base.command import Command
+from pipeline.base.command import Command, warn
 from pipeline.base.errors import DataError, SettingsError, printable
 from pipeline.base.files import read_json
 from pipeline.base.params_file import read_params
@@ -51,35 +51,81 @@ def main() -> None:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1)
 @click.option("--index", type=click.IntRange(min=0), help="Use this test image, counted from 0.")
-def predict(model: Path, images: tuple[Path, ...], index: int | None) -> None:
+@click.option("--digits", is_flag=True, help="Predict each digit of a picture, left to right.")
+@click.option(
+    "--invert", is_flag=True, help="Exchange light and dark in pictures taken as they are."
+)
+@click.option(
+    "--show",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Save in this folder how each picture was prepared, step by step.",
+)
+def predict(
+    model: Path,
+    images: tuple[Path, ...],
+    index: int | None,
+    *,
+    digits: bool,
+    invert: bool,
+    folder: Path | None,
+) -> None:
     """Predict the class of each of IMAGES, with the probability of every class.
 
-    IMAGES are PNG or JPEG pictures, grey or colour, of any size. Those of digits may be dark on
-    light or light on dark; they are centred and scaled as MNIST's were. For a dataset with
-    pictures: as_is, such as fashion-mnist, they are only reduced to 28x28 pixels.
+    IMAGES are PNG or JPEG pictures, grey or colour, of any size. Digits may be photographed, dark
+    on light or light on dark; they are found, centred and scaled as MNIST's were. For a dataset
+    with pictures: as_is, such as fashion-mnist, pictures are only reduced to 28x28 pixels.
     """
-    from pipeline.datasets.picture import read_picture
-
     if bool(images) == (index is not None):
         raise SettingsError("predict needs either IMAGES or --index")
     loaded = load_model(model)
     if index is not None:
+        if digits or invert or folder:
+            raise SettingsError("--digits, --invert and --show go with IMAGES")
         test = _example(loaded, index)
         _show(loaded, f"test image {index}", test.inputs)
         click.echo(f"true label: {printable(loaded.class_names[test.labels[0]])}")
+    for option, given, needed in (("--digits", digits, "digit"), ("--invert", invert, "as_is")):
+        if given and loaded.pictures != needed:
+            raise SettingsError(
+                f"{option} needs a model whose dataset has pictures: {needed}, "
+                f"got {loaded.pictures}"
+            )
     refused = 0
     for path in images:
         try:
-            picture = read_picture(path, loaded.pictures)
+            _predict_picture(loaded, path, digits=digits, invert=invert, folder=folder)
         except DataError as error:
             if len(images) == 1:
                 raise
             click.echo(f"Error: {error}", err=True)
             refused += 1
-        else:
-            _show(loaded, str(path), loaded.normalization.apply(picture[np.newaxis]))
     if refused:
         raise DataError(f"{refused} of {len(images)} pictures could not be used")
+
+
+def _predict_picture(
+    model: Model, path: Path, *, digits: bool, invert: bool, folder: Path | None
+) -> None:
+    from pipeline.datasets.picture import prepare_picture
+
+    prepared = prepare_picture(path, model.pictures, invert=invert)
+    if folder is not None:
+        from pipeline.figures.preparation import preparation_figure
+        from pipeline.figures.style import save_png
+
+        target = folder / f"{path.name}.png"
+        save_png(preparation_figure(prepared.steps, printable(path.name)), target)
+        click.echo(printable(f"saved {target}"))
+    count = len(prepared.images)
+    if count > 1 and not digits:
+        raise DataError(f"{path} shows {count} digits; to predict each of them, add --digits")
+    if prepared.doubt:
+        remedy = "" if invert else "; to exchange light and dark, add --invert"
+        warn(f"{path} {prepared.doubt}{remedy}")
+    for number, image in enumerate(prepared.images, start=1):
+        title = f"{path}, digit {number} of {count}" if digits else str(path)
+        _show(model, title, model.normalization.apply(image[np.newaxis]))
 
 
 @main.command(cls=Command)

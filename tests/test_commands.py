@@ -67,6 +67,29 @@ def test_predict_reads_digits_in_large_off_centre_pictures_of_any_colours(folder
     assert np.mean(right) > 0.9
 
 
+def test_predict_names_several_digits_in_a_line_or_reads_each_and_shows_how(
+    folder, digits, tmp_path
+):
+    page = Image.new("L", (300, 150))
+    for number, row in enumerate((20, 1020)):
+        page.paste(Image.fromarray(digits.images[row]).resize((120, 120)), (10 + 150 * number, 10))
+    page.save(tmp_path / "two.png")
+    several = command(folder, "predict", "model.npz", tmp_path / "two.png")
+    assert several.returncode == 1
+    assert several.stderr.endswith(
+        "two.png shows 2 digits; to predict each of them, add --digits\n"
+    )
+    assert several.stdout == ""
+    each = command(
+        folder, "predict", "model.npz", tmp_path / "two.png", "--digits", "--show", tmp_path / "how"
+    )
+    assert each.returncode == 0, each.stderr
+    titles = [line.rpartition(", ")[2] for line in each.stdout.splitlines() if line[0] != " "]
+    assert titles[1:] == ["digit 1 of 2: 0", "digit 2 of 2: 2"]
+    with Image.open(tmp_path / "how/two.png.png") as shown:
+        assert shown.width > 3 * shown.height
+
+
 def test_predict_prints_a_probability_for_every_class_that_sum_to_one(folder):
     result = command(folder, "predict", "model.npz", "--index", 3)
     lines = result.stdout.splitlines()
@@ -88,6 +111,8 @@ def test_predict_by_index_prints_the_true_label(folder, digits):
     [
         (["predict", "model.npz"], "predict needs either IMAGES or --index"),
         (["predict", "model.npz", "a.png", "--index", 1], "needs either IMAGES or --index"),
+        (["predict", "model.npz", "--index", 1, "--digits"], "--show go with IMAGES"),
+        (["predict", "model.npz", "a.png", "--invert"], "pictures: as_is, got digit"),
         (["predict", "nothing.npz", "--index", 1], "nothing.npz does not exist"),
         (["predict", "model.npz", "--index", 1500], "--index must be from 0 to 1499, got 1500"),
         (["predict", "model.npz", "model.npz"], "model.npz is not a PNG, JPEG, BMP, GIF or WebP"),

@@ -168,4 +168,6 @@ def _description(file: PixelFile) -> Description:
             cast("Pictures", pictures),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{file.path} has no description in its metadata") from error
+        raise DataError(
+            f"{file.path} has no description in its metadata; make it again with: dvc repro"
+        ) from error
