@@ -19,6 +19,7 @@ from pipeline.nn.inspection import Inspection, inspect
 from pipeline.nn.layers import Array
 from pipeline.nn.model_file import Model, load_model
 from pipeline.nn.prediction import check_fits, predict_probabilities
+from pipeline.nn.reference import UNLIKE
 from pipeline.nn.streaming import hold, training_set
 from pipeline.nn.training import Training, make_network
 
@@ -125,7 +126,15 @@ def _predict_picture(
         warn(f"{path} {prepared.doubt}{remedy}")
     for number, image in enumerate(prepared.images, start=1):
         title = f"{path}, digit {number} of {count}" if digits else str(path)
-        _show(model, title, model.normalization.apply(image[np.newaxis]))
+        predicted = _show(model, title, model.normalization.apply(image[np.newaxis]))
+        if model.reference is not None:
+            (similarity,) = model.reference.similarity(image[np.newaxis], np.array([predicted]))
+            if similarity < model.reference.least:
+                warn(
+                    f"{title} is unlike the training images (similarity {similarity:.2f}; "
+                    f"{1 - UNLIKE:.0%} of validation images have {model.reference.least:.2f} or "
+                    "more), so the probabilities mean little"
+                )
 
 
 @main.command(cls=Command)
@@ -309,7 +318,8 @@ def _print_inspection(model: Model, inspection: Inspection, title: str, *, label
     click.echo(f"true label: {printable(true)}")
 
 
-def _show(model: Model, title: str, inputs: np.ndarray) -> None:
+def _show(model: Model, title: str, inputs: np.ndarray) -> int:
+    """Print the probabilities of one image, and return the predicted class."""
     (probabilities,) = predict_probabilities(model, inputs)
     names = [printable(name) for name in model.class_names]
     click.echo(f"{printable(title)}: {names[probabilities.argmax()]}")
@@ -317,6 +327,7 @@ def _show(model: Model, title: str, inputs: np.ndarray) -> None:
     for name, probability in zip(names, probabilities, strict=True):
         bar = "#" * round(40 * float(probability))
         click.echo(f"  {name:{width}} {probability:7.2%} {bar}".rstrip())
+    return int(probabilities.argmax())
 
 
 def _example(model: Model, index: int) -> Examples:

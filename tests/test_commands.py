@@ -12,6 +12,8 @@ from pipeline.base.files import write_json
 from pipeline.base.params import VariantSettings
 from pipeline.nn.model_file import Model, load_model, save_model
 from pipeline.nn.network import Network
+from pipeline.nn.prediction import predict_probabilities
+from pipeline.nn.reference import choose_reference
 from tests.splits import CLASSES, SCALE, write_splits
 from tests.training import trained
 
@@ -27,7 +29,10 @@ def folder(digits, tmp_path_factory):
     settings = VariantSettings(hidden=[64], lr=0.1, momentum=0.9, batch_size=64, epochs=12)
     network, _ = trained(settings, training, training)
     trained_with = {"settings": settings.model_dump()}
-    save_model(folder / "model.npz", Model("good", network, SCALE, CLASSES, trained_with))
+    model = Model("good", network, SCALE, CLASSES, trained_with)
+    predicted = predict_probabilities(model, examples.inputs).argmax(axis=1)
+    model = replace(model, reference=choose_reference(examples, examples, predicted))
+    save_model(folder / "model.npz", model)
     return folder
 
 
@@ -65,6 +70,17 @@ def test_predict_reads_digits_in_large_off_centre_pictures_of_any_colours(folder
     predicted = dict(line.split(": ") for line in result.stdout.splitlines() if line[0] != " ")
     right = [predicted[str(path)] == digit for path, digit in pictures]
     assert np.mean(right) > 0.9
+
+
+def test_predict_says_that_a_picture_is_unlike_the_training_images(folder, tmp_path):
+    grey = np.full((100, 100), 255, np.uint8)
+    for at in range(20, 80):
+        grey[at, at - 4 : at + 4] = grey[at, 95 - at : 103 - at] = 0
+    Image.fromarray(grey).save(tmp_path / "cross.png")
+    result = command(folder, "predict", "model.npz", tmp_path / "cross.png")
+    assert result.returncode == 0
+    assert "cross.png is unlike the training images (similarity 0." in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_predict_names_several_digits_in_a_line_or_reads_each_and_shows_how(

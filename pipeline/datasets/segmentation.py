@@ -237,14 +237,15 @@ def _run_lengths(mask: Mask) -> NDArray[np.int32]:
 
 
 def _without_frames(mask: Mask) -> Mask:
-    """Take out components that run along all four sides of their own box."""
+    """Take out lines along all four sides of the box of a component; a digit may touch them."""
     labels, _ = ndimage.label(mask, _EIGHT)
     result = mask.copy()
     for number, box in enumerate(ndimage.find_objects(labels), start=1):
-        if min(box[0].stop - box[0].start, box[1].stop - box[1].start) < 0.3 * max(mask.shape):
-            continue
         part = labels[box] == number
-        near = max(2, round(0.02 * max(part.shape)))
+        if min(part.shape) < 0.3 * max(mask.shape):
+            continue
+        near = max(3, round(0.03 * max(part.shape)))
+        inner = (slice(near, -near), slice(near, -near))
         sides = (
             part[:near].any(0),
             part[-near:].any(0),
@@ -252,6 +253,7 @@ def _without_frames(mask: Mask) -> Mask:
             part[:, -near:].any(1),
         )
         if all(side.mean() > 0.85 for side in sides):
+            part[inner] = False
             result[box] &= ~part
     return result
 

@@ -23,6 +23,7 @@ from pipeline.datasets.images import LabelledImages
 from pipeline.datasets.normalization import Normalization
 from pipeline.datasets.picture import read_picture
 from pipeline.nn.model_file import Model, load_model, save_model
+from pipeline.nn.reference import Reference
 from pipeline.nn.training import make_network
 from pipeline.raw.idx import read_idx_labels
 from pipeline.raw.sources import fetch
@@ -131,7 +132,11 @@ def _model_seeds() -> list[bytes]:
         normalization = Normalization("standardize", 0.13, 0.31)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.npz"
-            save_model(path, Model("small", network, normalization, ("a", "b", "c"), training))
+            reference = Reference(np.eye(3, 196, dtype=np.uint8), np.arange(3, dtype=np.uint8), 0.5)
+            model = Model(
+                "small", network, normalization, ("a", "b", "c"), training, "digit", reference
+            )
+            save_model(path, model)
             seeds.append(path.read_bytes())
     return seeds
 

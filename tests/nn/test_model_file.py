@@ -97,6 +97,18 @@ def test_plain_numpy_and_unzip_can_read_a_model_file(model, path):
             "must use one of digit, as_is, got round",
         ),
         (
+            lambda path: rewrite(
+                path, {"model.json": described(path, reference={"images": 3, "least": 2})}
+            ),
+            "has a reference that cannot be: 3 images, least 2",
+        ),
+        (
+            lambda path: rewrite(
+                path, {"model.json": described(path, reference={"images": 3, "least": 0.5})}
+            ),
+            "it has no reference.images",
+        ),
+        (
             lambda path: rewrite(path, {"model.json": described(path, class_names=["a"])}),
             "must name 3 classes, one per output, got 1",
         ),
