@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.base.command import Command, warn
 from pipeline.base.errors import DataError, SettingsError, printable
-from pipeline.base.files import read_json
+from pipeline.base.files import read_json, whole_file
 from pipeline.base.params_file import read_params
 from pipeline.datasets.examples import Examples
 from pipeline.datasets.parquet import StoredExamples, open_examples, read_examples
@@ -168,6 +168,48 @@ def explain(
         for name, figure in figures.items():
             save_png(figure, folder / f"{name}.png")
             click.echo(printable(f"saved {folder / name}.png"))
+
+
+@main.command(cls=Command)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--onnx", type=click.Path(path_type=Path), help="Write this ONNX file.")
+@click.option("--safetensors", type=click.Path(path_type=Path), help="Write this safetensors file.")
+def export(model: Path, onnx: Path | None, safetensors: Path | None) -> None:
+    """Write a trained network for other programs, with its model card beside it.
+
+    The card is a Markdown file of the same name. It has an accuracy if data/splits holds the
+    dataset of the model.
+    """
+    from pipeline.export.card import card_text, fitting
+    from pipeline.export.onnx import onnx_bytes
+    from pipeline.export.safetensors import safetensors_bytes
+
+    files = [path for path in (onnx, safetensors) if path is not None]
+    if not files:
+        raise SettingsError("export needs --onnx FILE, --safetensors FILE or both")
+    if onnx == safetensors:
+        raise SettingsError(f"--onnx and --safetensors must name two files, got {onnx} for both")
+    for path in files:
+        if path.suffix == ".md":
+            raise SettingsError(f"{path} must not end in .md, as its model card does")
+    loaded = load_model(model)
+    written: dict[Path, bytes] = {}
+    if onnx is not None:
+        written[onnx] = onnx_bytes(loaded)
+    if safetensors is not None:
+        written[safetensors] = safetensors_bytes(loaded)
+    stored = SPLITS / "test.parquet"
+    test = fitting(loaded, read_examples(stored)) if stored.exists() else None
+    if test is None:
+        warn(f"the model card has no accuracy: {stored} does not hold the dataset of {model}")
+    for path in files:
+        card = path.with_suffix(".md")
+        described = [file.name for file in files if file.with_suffix(".md") == card]
+        written[card] = card_text(loaded, described, test).encode()
+    for path, content in written.items():
+        with whole_file(path) as temporary:
+            temporary.write_bytes(content)
+        click.echo(printable(f"saved {path}"))
 
 
 @main.command("try", cls=Command)

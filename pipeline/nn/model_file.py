@@ -60,10 +60,10 @@ class Model:
     versions: dict[str, str] = field(default_factory=installed_versions)
 
 
-def save_model(path: Path, model: Model) -> None:
-    """Write a model file."""
+def describe(model: Model) -> dict[str, Any]:
+    """Return everything about a model but its arrays: the content of model.json."""
     reference = model.reference
-    description = {
+    return {
         "format": FORMAT,
         "variant": model.variant,
         "architecture": asdict(model.network.architecture),
@@ -74,8 +74,13 @@ def save_model(path: Path, model: Model) -> None:
         "training": model.training,
         "versions": model.versions,
     }
+
+
+def save_model(path: Path, model: Model) -> None:
+    """Write a model file."""
+    reference = model.reference
     with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        archive.writestr(_entry(_DESCRIPTION), json.dumps(description, indent=2) + "\n")
+        archive.writestr(_entry(_DESCRIPTION), json.dumps(describe(model), indent=2) + "\n")
         arrays: dict[str, NDArray[Any]] = dict(model.network.parameters)
         if reference is not None:
             arrays |= {"reference.images": reference.images, "reference.labels": reference.labels}

@@ -36,3 +36,14 @@ def check_fits(model: Model, examples: Examples) -> None:
             f"model {model.variant} was trained on images normalised by {model.normalization}, "
             f"got {examples.normalization}"
         )
+
+
+def check_images(model: Model, examples: Examples) -> None:
+    """Raise DataError if a model comes from another dataset: it may have seen these images."""
+    description = examples.description
+    known = model.training.get("dataset"), model.training.get("source")
+    if known != (description.dataset, description.source):
+        raise DataError(
+            f"model {model.variant} was trained on other images than those of "
+            f"{description.dataset} in data/splits; bring both up to date with: dvc repro"
+        )
