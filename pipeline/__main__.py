@@ -212,6 +212,25 @@ def export(model: Path, onnx: Path | None, safetensors: Path | None) -> None:
         click.echo(printable(f"saved {path}"))
 
 
+@main.command(cls=Command)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: a free one."
+)
+def serve(model: Path, port: int) -> None:
+    """Classify pictures over HTTP on this machine, until Ctrl-C.
+
+    The front page is the page to draw on. POST a PNG or JPEG to /predict, for an answer in JSON.
+    """
+    from pipeline.serving import HOST, make_server
+
+    server = make_server(load_model(model), port)
+    address = f"http://{HOST}:{server.effective_port}"
+    click.echo(f"{printable(str(model))} answers at {address}; Ctrl-C ends it")
+    click.echo(f"a picture: curl --data-binary @PICTURE {address}/predict")
+    server.run()
+
+
 @main.command("try", cls=Command)
 @click.argument("variant")
 @click.option(

@@ -21,8 +21,8 @@ MODULES = sorted(
 )
 # A module may import from its own room and from the rooms after it.
 ROOMS = [
-    "commands", "report", "figures", "export", "tracking", "evaluation", "ensemble", "tuning", "nn",
-    "raw", "datasets", "base",
+    "commands", "serving", "report", "figures", "export", "tracking", "evaluation", "ensemble",
+    "tuning", "nn", "raw", "datasets", "base",
 ]  # fmt: skip
 
 
@@ -89,6 +89,7 @@ def test_imports_point_one_way():
         ("scipy", r"pipeline/(tuning/repeats|datasets/segmentation)\.py"),
         ("onnx", r"pipeline/export/onnx\.py"),
         ("safetensors", r"pipeline/export/safetensors\.py"),
+        ("waitress", r"pipeline/serving\.py"),
         ("requests|urllib3", r"pipeline/raw/http\.py"),
         ("kagglehub", r"pipeline/raw/kaggle\.py"),
         ("torch|tensorflow|jax|keras", r"nowhere"),

@@ -8,7 +8,7 @@ import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,8 +63,10 @@ def read_picture(path: Path, pictures: Pictures = "digit") -> NDArray[np.uint8]:
     return image
 
 
-def prepare_picture(path: Path, pictures: Pictures = "digit", *, invert: bool = False) -> Prepared:
-    """Make images of a dataset out of a picture.
+def prepare_picture(
+    source: Path | BinaryIO, pictures: Pictures = "digit", *, invert: bool = False
+) -> Prepared:
+    """Make images of a dataset out of a picture: a path, or an open file.
 
     pictures: `digit` finds the digits in a picture or photograph, grey or colour, of any size, dark
     on light or light on dark, and makes them light on black and centred as in MNIST; transparent
@@ -75,7 +77,8 @@ def prepare_picture(path: Path, pictures: Pictures = "digit", *, invert: bool = 
     An image of the dataset, saved as a picture, gives that image back. Raises DataError, naming the
     file, if it is not a picture or shows nothing.
     """
-    coloured = _read(path)
+    name = str(source) if isinstance(source, Path) else "the picture"
+    coloured = _read(source, name)
     try:
         if pictures == "as_is":
             grey = _on_paper(coloured, "white" if invert else "black")
@@ -96,7 +99,7 @@ def prepare_picture(path: Path, pictures: Pictures = "digit", *, invert: bool = 
             return Prepared(image[np.newaxis], [("picture", grey), ("digit 1", image)])
         return _digits(grey)
     except DataError as error:
-        raise DataError(f"{path} {error}") from error
+        raise DataError(f"{name} {error}") from error
 
 
 def _digits(grey: NDArray[np.uint8]) -> Prepared:
@@ -121,36 +124,37 @@ def _digits(grey: NDArray[np.uint8]) -> Prepared:
     return Prepared(np.stack(images), steps)
 
 
-def _read(path: Path) -> Image.Image:
+def _read(source: Path | BinaryIO, name: str) -> Image.Image:
     """Read a picture as L or RGBA, upright and reduced to a manageable number of pixels."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about damaged EXIF data, which is ignored
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as opened:
+            with Image.open(source, formats=FORMATS) as opened:
                 by_rows = opened.format in ("JPEG", "MPO") and "progressive" not in opened.info
                 most = MOST_JPEG_PIXELS if by_rows else MOST_PIXELS
                 if opened.width * opened.height > most:
                     raise DataError(
-                        f"{path} is too large a picture: it must have at most {most:,} pixels, "
+                        f"{name} is too large a picture: it must have at most {most:,} pixels, "
                         f"got {opened.width}x{opened.height}"
                     )
                 return _small(opened)
     except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist") from error
+        raise DataError(f"{name} does not exist") from error
     except IsADirectoryError as error:
-        raise DataError(f"{path} is a folder, not a picture") from error
+        raise DataError(f"{name} is a folder, not a picture") from error
     except UnidentifiedImageError as error:
-        raise DataError(f"{path} is {_kind(path)}") from error
+        raise DataError(f"{name} is {_kind(source)}") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} is too large a picture: {error}") from error
+        raise DataError(f"{name} is too large a picture: {error}") from error
     except (OSError, SyntaxError, ValueError, struct.error) as error:  # from Pillow's decoders
-        raise DataError(f"{path} is a damaged picture: {error}") from error
+        raise DataError(f"{name} is a damaged picture: {error}") from error
 
 
-def _kind(path: Path) -> str:
+def _kind(source: Path | BinaryIO) -> str:
     """Return what a file is that Pillow does not know, and what to do about it."""
-    with open(path, "rb") as file:
+    with open(source, "rb") if isinstance(source, Path) else source as file:
+        file.seek(0)
         start = file.read(32)
     for name, matches in (
         ("TIFF", start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
