@@ -18,7 +18,7 @@ _FOLDER = Path(__file__).parent
 
 
 def draw_page(models: Sequence[Model]) -> str:
-    """Return the HTML of the page. All models must have the same classes.
+    """Return the HTML of the page. All models must be of one dataset.
 
     models: the best first. Its answer leads, and its layers are shown until another is chosen.
     Weights are stored as float32, so that the page predicts what the models predict. The same
@@ -40,7 +40,13 @@ def draw_page(models: Sequence[Model]) -> str:
         longest_name=max(map(len, class_names)),
         subject="digit" if all(name.isdecimal() for name in class_names) else "picture",
         networks=[_network(model) for model in models],
-        image={"height": HEIGHT, "width": WIDTH, "box": BOX, "ink": INK},
+        image={
+            "height": HEIGHT,
+            "width": WIDTH,
+            "box": BOX,
+            "ink": INK,
+            "pictures": models[0].pictures,
+        },
     )
 
 
