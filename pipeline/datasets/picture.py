@@ -34,6 +34,8 @@ SIDE = 1024
 
 SMALL = 40
 """Pixels; in a picture whose sides are shorter, everything belongs to the digit."""
+FINE = 7 * BOX
+"""Pixels; a digit that is at least twice as long is reduced before it is scaled."""
 _HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"mif1", b"msf1")
 """Marks of Apple's pictures and their relatives, at byte 8 of a file."""
 
@@ -111,7 +113,9 @@ def _digits(grey: NDArray[np.uint8]) -> Prepared:
             slice(max(0, strokes.factor * (side.start - 2)), strokes.factor * (side.stop + 2))
             for side in strokes.box(strokes.symbols[0])
         )
-        images = [center_digit(grey[around].astype(np.float64))]
+        digit = Image.fromarray(grey[around])
+        factor = max(1, max(digit.size) // FINE)
+        images = [center_digit(np.asarray(digit.reduce(factor), np.float64))]
     else:
         images = [fit_digit(strokes.cut_out(symbol)) for symbol in strokes.symbols]
     steps = [
@@ -266,11 +270,9 @@ def _border(grey: NDArray[Any]) -> NDArray[Any]:
 def _ink(grey: NDArray[Any]) -> NDArray[np.floating[Any]]:
     """Return the strength of strokes in 0..1, with the picture's border as the background."""
     paper = np.median(_border(grey))
-    ink = np.abs(grey - paper)
     # Strokes are all darker or all lighter than the background; the rest is noise.
-    side = np.sign(grey - paper)
-    darker, lighter = ink[side < 0].sum(), ink[side > 0].sum()
-    ink[side == (1 if darker >= lighter else -1)] = 0
+    darker, lighter = np.maximum(paper - grey, 0), np.maximum(grey - paper, 0)
+    ink = darker if darker.sum() >= lighter.sum() else lighter
     strongest = ink.max()
     if strongest < CONTRAST:
         raise DataError("shows no digit: all its pixels are nearly alike")

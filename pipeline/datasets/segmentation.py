@@ -170,9 +170,15 @@ def _blocks(values: Grey) -> Grey:
 def _enlarged(blocks: Grey, shape: tuple[int, ...]) -> Grey:
     """Interpolate linearly between the centres of blocks."""
     size = _block_size(shape)
-    height, width = blocks.shape
-    large = Image.fromarray(blocks).resize((width * size, height * size), Image.Resampling.BILINEAR)
-    return np.asarray(large)[: shape[0], : shape[1]]
+    for axis in (0, 1):
+        place = np.clip((np.arange(shape[axis]) + 0.5) / size - 0.5, 0, blocks.shape[axis] - 1)
+        before = place.astype(np.intp)
+        after = np.minimum(before + 1, blocks.shape[axis] - 1)
+        share = (place - before).astype(np.float32)
+        share = share[:, None] if axis == 0 else share
+        first, second = blocks.take(before, axis), blocks.take(after, axis)
+        blocks = first + share * (second - first)
+    return blocks
 
 
 def _otsu(difference: Grey) -> float:
@@ -306,7 +312,7 @@ def _symbols(mask: Mask, ink: Grey) -> list[Mask]:
     labels, count = ndimage.label(mask, _EIGHT)
     if not count:
         return []
-    masses = ndimage.sum_labels(ink, labels, np.arange(1, count + 1))
+    masses = np.bincount(labels.ravel(), weights=ink.ravel(), minlength=count + 1)[1:]
     parts = [
         _Part(
             rows.start, rows.stop, columns.start, columns.stop, float(masses[number]), [number + 1]
@@ -337,7 +343,10 @@ def _symbols(mask: Mask, ink: Grey) -> list[Mask]:
         symbol = symbols[nearest]
         if symbol.gap(part) <= 0.2 * symbol.size and part.ink >= 0.02 * symbol.ink:
             symbols[nearest] = symbol.joined(part)
-    return [np.isin(labels, symbol.numbers) for symbol in _in_reading_order(symbols)]
+    return [
+        np.isin(np.arange(count + 1), symbol.numbers)[labels]
+        for symbol in _in_reading_order(symbols)
+    ]
 
 
 def _stacked(parts: list[_Part]) -> list[_Part]:

@@ -180,6 +180,8 @@ variants:
 
 def _read_picture(content: bytes, folder: Path) -> None:
     (folder / "picture").write_bytes(content)
+    with suppress(PipelineError):
+        read_picture(folder / "picture", "as_is")
     read_picture(folder / "picture")
 
 
