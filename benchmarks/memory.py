@@ -77,6 +77,7 @@ def write_params(project: Path, buffer: int | str) -> None:
         "test_size": 10_000,
         "validation_size": 5_000,
         "class_names": [str(digit) for digit in range(10)],
+        "pictures": "digit",
         "checksums": {},
     }
     yaml.dump(params, project / "params.yaml")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 import numpy as np
 
-from pipeline.base.command import Command
+from pipeline.base.command import Command, warn
 from pipeline.base.errors import DataError, SettingsError, printable
 from pipeline.base.files import read_json, whole_file
 from pipeline.base.params_file import read_params
@@ -21,6 +21,7 @@ from pipeline.nn.layers import Array
 from pipeline.nn.model_file import Model, load_model
 from pipeline.nn.network import DIVIDED
 from pipeline.nn.prediction import check_fits, predict_probabilities
+from pipeline.nn.reference import UNLIKE
 from pipeline.nn.streaming import hold, training_set
 from pipeline.nn.training import Training, make_network
 
@@ -58,34 +59,89 @@ def main() -> None:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1)
 @click.option("--index", type=click.IntRange(min=0), help="Use this test image, counted from 0.")
-def predict(model: Path, images: tuple[Path, ...], index: int | None) -> None:
-    """Predict the digit in each of IMAGES, with the probability of every class.
+@click.option("--digits", is_flag=True, help="Predict each digit of a picture, left to right.")
+@click.option(
+    "--invert", is_flag=True, help="Exchange light and dark in pictures taken as they are."
+)
+@click.option(
+    "--show",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Save in this folder how each picture was prepared, step by step.",
+)
+def predict(
+    model: Path,
+    images: tuple[Path, ...],
+    index: int | None,
+    *,
+    digits: bool,
+    invert: bool,
+    folder: Path | None,
+) -> None:
+    """Predict the class of each of IMAGES, with the probability of every class.
 
-    IMAGES are PNG or JPEG pictures of one digit each: grey or colour, any size, dark on light or
-    light on dark. They are centred and scaled as MNIST's digits were.
+    IMAGES are PNG or JPEG pictures, grey or colour, of any size. Digits may be photographed, dark
+    on light or light on dark; they are found, centred and scaled as MNIST's were. For a dataset
+    with pictures: as_is, such as fashion-mnist, pictures are only reduced to 28x28 pixels.
     """
-    from pipeline.datasets.picture import read_picture
-
     if bool(images) == (index is not None):
         raise SettingsError("predict needs either IMAGES or --index")
     loaded = load_model(model)
     if index is not None:
+        if digits or invert or folder:
+            raise SettingsError("--digits, --invert and --show go with IMAGES")
         test = _example(loaded, index)
         _show(loaded, f"test image {index}", test.inputs)
         click.echo(f"true label: {printable(loaded.class_names[test.labels[0]])}")
+    for option, given, needed in (("--digits", digits, "digit"), ("--invert", invert, "as_is")):
+        if given and loaded.pictures != needed:
+            raise SettingsError(
+                f"{option} needs a model whose dataset has pictures: {needed}, "
+                f"got {loaded.pictures}"
+            )
     refused = 0
     for path in images:
         try:
-            picture = read_picture(path)
+            _predict_picture(loaded, path, digits=digits, invert=invert, folder=folder)
         except DataError as error:
             if len(images) == 1:
                 raise
             click.echo(f"Error: {error}", err=True)
             refused += 1
-        else:
-            _show(loaded, str(path), loaded.normalization.apply(picture[np.newaxis]))
     if refused:
         raise DataError(f"{refused} of {len(images)} pictures could not be used")
+
+
+def _predict_picture(
+    model: Model, path: Path, *, digits: bool, invert: bool, folder: Path | None
+) -> None:
+    from pipeline.datasets.picture import prepare_picture
+
+    prepared = prepare_picture(path, model.pictures, invert=invert)
+    if folder is not None:
+        from pipeline.figures.preparation import preparation_figure
+        from pipeline.figures.style import save_png
+
+        target = folder / f"{path.name}.png"
+        save_png(preparation_figure(prepared.steps, printable(path.name)), target)
+        click.echo(printable(f"saved {target}"))
+    count = len(prepared.images)
+    if count > 1 and not digits:
+        raise DataError(f"{path} shows {count} digits; to predict each of them, add --digits")
+    if prepared.doubt:
+        remedy = "" if invert else "; to exchange light and dark, add --invert"
+        warn(f"{path} {prepared.doubt}{remedy}")
+    for number, image in enumerate(prepared.images, start=1):
+        title = f"{path}, digit {number} of {count}" if digits else str(path)
+        predicted = _show(model, title, model.normalization.apply(image[np.newaxis]))
+        if model.reference is not None:
+            (similarity,) = model.reference.similarity(image[np.newaxis], np.array([predicted]))
+            if similarity < model.reference.least:
+                warn(
+                    f"{title} is unlike the training images (similarity {similarity:.2f}; "
+                    f"{1 - UNLIKE:.0%} of validation images have {model.reference.least:.2f} or "
+                    "more), so the probabilities mean little"
+                )
 
 
 @main.command(cls=Command)
@@ -119,6 +175,67 @@ def explain(
         for name, figure in figures.items():
             save_png(figure, folder / f"{name}.png")
             click.echo(printable(f"saved {folder / name}.png"))
+
+
+@main.command(cls=Command)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--onnx", type=click.Path(path_type=Path), help="Write this ONNX file.")
+@click.option("--safetensors", type=click.Path(path_type=Path), help="Write this safetensors file.")
+def export(model: Path, onnx: Path | None, safetensors: Path | None) -> None:
+    """Write a trained network for other programs, with its model card beside it.
+
+    The card is a Markdown file of the same name. It has an accuracy if data/splits holds the
+    dataset of the model.
+    """
+    from pipeline.export.card import card_text, fitting
+    from pipeline.export.onnx import onnx_bytes
+    from pipeline.export.safetensors import safetensors_bytes
+
+    files = [path for path in (onnx, safetensors) if path is not None]
+    if not files:
+        raise SettingsError("export needs --onnx FILE, --safetensors FILE or both")
+    if onnx == safetensors:
+        raise SettingsError(f"--onnx and --safetensors must name two files, got {onnx} for both")
+    for path in files:
+        if path.suffix == ".md":
+            raise SettingsError(f"{path} must not end in .md, as its model card does")
+    loaded = load_model(model)
+    written: dict[Path, bytes] = {}
+    if onnx is not None:
+        written[onnx] = onnx_bytes(loaded)
+    if safetensors is not None:
+        written[safetensors] = safetensors_bytes(loaded)
+    stored = SPLITS / "test.parquet"
+    test = fitting(loaded, read_examples(stored)) if stored.exists() else None
+    if test is None:
+        warn(f"the model card has no accuracy: {stored} does not hold the dataset of {model}")
+    for path in files:
+        card = path.with_suffix(".md")
+        described = [file.name for file in files if file.with_suffix(".md") == card]
+        written[card] = card_text(loaded, described, test).encode()
+    for path, content in written.items():
+        with whole_file(path) as temporary:
+            temporary.write_bytes(content)
+        click.echo(printable(f"saved {path}"))
+
+
+@main.command(cls=Command)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: a free one."
+)
+def serve(model: Path, port: int) -> None:
+    """Classify pictures over HTTP on this machine, until Ctrl-C.
+
+    The front page is the page to draw on. POST a PNG or JPEG to /predict, for an answer in JSON.
+    """
+    from pipeline.serving import HOST, make_server
+
+    server = make_server(load_model(model), port)
+    address = f"http://{HOST}:{server.effective_port}"
+    click.echo(f"{printable(str(model))} answers at {address}; Ctrl-C ends it")
+    click.echo(f"a picture: curl --data-binary @PICTURE {address}/predict")
+    server.run()
 
 
 @main.command("try", cls=Command)
@@ -332,7 +449,7 @@ def _chosen(
     if image is not None and index is None:
         from pipeline.datasets.picture import read_picture
 
-        inputs = model.normalization.apply(read_picture(image)[np.newaxis])[0]
+        inputs = model.normalization.apply(read_picture(image, model.pictures)[np.newaxis])[0]
         true = model.class_names.index(label) if label else _predicted(model, inputs)
         return str(image), inputs, true
     raise SettingsError("explain needs either IMAGE or --index")
@@ -362,7 +479,8 @@ def _print_inspection(model: Model, inspection: Inspection, title: str, *, label
     click.echo(f"true label: {printable(true)}")
 
 
-def _show(model: Model, title: str, inputs: np.ndarray) -> None:
+def _show(model: Model, title: str, inputs: np.ndarray) -> int:
+    """Print the probabilities of one image, and return the predicted class."""
     (probabilities,) = predict_probabilities(model, inputs)
     names = [printable(name) for name in model.class_names]
     divided = f" ({DIVIDED})" if model.network.architecture.divides_outputs else ""
@@ -371,6 +489,7 @@ def _show(model: Model, title: str, inputs: np.ndarray) -> None:
     for name, probability in zip(names, probabilities, strict=True):
         bar = "#" * round(40 * float(probability))
         click.echo(f"  {name:{width}} {probability:7.2%} {bar}".rstrip())
+    return int(probabilities.argmax())
 
 
 def _example(model: Model, index: int) -> Examples:

@@ -6,11 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.datasets.examples import Examples
-from pipeline.ensemble import check_images
 from pipeline.metrics import mcnemar_p
 from pipeline.nn.layers import Array
 from pipeline.nn.model_file import Model
-from pipeline.nn.prediction import check_fits, predict_probabilities
+from pipeline.nn.prediction import check_fits, check_images, predict_probabilities
 
 Rows = NDArray[np.int64]
 

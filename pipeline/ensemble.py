@@ -9,11 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.base.errors import DataError
 from pipeline.datasets.examples import Examples
 from pipeline.metrics import wilson_interval
 from pipeline.nn.model_file import Model
-from pipeline.nn.prediction import check_fits, predict_probabilities
+from pipeline.nn.prediction import check_fits, check_images, predict_probabilities
 
 Probabilities = NDArray[np.float32]
 
@@ -82,14 +81,3 @@ def _right(probabilities: Sequence[Probabilities], labels: NDArray[np.uint8]) ->
     """Return the number of images that the mean of probabilities (N, classes) classifies right."""
     mean = np.mean(probabilities, axis=0, dtype=np.float64)
     return int((mean.argmax(axis=1) == labels).sum())
-
-
-def check_images(model: Model, examples: Examples) -> None:
-    """Raise DataError if a model comes from another dataset: it may have seen these images."""
-    description = examples.description
-    known = model.training.get("dataset"), model.training.get("source")
-    if known != (description.dataset, description.source):
-        raise DataError(
-            f"model {model.variant} was trained on other images than those of "
-            f"{description.dataset} in data/splits; bring both up to date with: dvc repro"
-        )

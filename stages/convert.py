@@ -47,7 +47,9 @@ def main() -> None:
             )
             sources[TEST] = sources[TRAIN]
         for split, data in splits.items():
-            description = Description(settings.dataset, tuple(dataset.class_names), sources[split])
+            description = Description(
+                settings.dataset, tuple(dataset.class_names), sources[split], dataset.pictures
+            )
             write_images(folder / f"{split}.parquet", data, description)
     for split, data in splits.items():
         click.echo(f"{split}: {len(data)} images; source: {sources[split]}")

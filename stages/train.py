@@ -1,5 +1,6 @@
 """Stage train: data/splits/ -> models/VARIANT.npz, plots/{history,norms}/VARIANT.csv."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -13,7 +14,9 @@ from pipeline.nn.checkpoint import Checkpoint, run_digest
 from pipeline.nn.devices import find_device
 from pipeline.nn.history import history_table, norms_table
 from pipeline.nn.model_file import Model, save_model
+from pipeline.nn.prediction import predict_probabilities
 from pipeline.nn.progress import progress_shown
+from pipeline.nn.reference import choose_reference
 from pipeline.nn.streaming import hold, training_set
 from pipeline.nn.training import Training, make_network
 from pipeline.tracking.run import tracked_training
@@ -72,7 +75,10 @@ def main(variant: str) -> None:
         except TrainingError as error:
             checkpoint.remove()
             raise TrainingError(f"{variant}: {error}") from error
-    model = Model(variant, network, examples.normalization, classes, training)
+    pictures = examples.description.pictures
+    model = Model(variant, network, examples.normalization, classes, training, pictures)
+    predicted = predict_probabilities(model, validation.inputs).argmax(axis=1)
+    model = replace(model, reference=choose_reference(examples, validation, predicted))
     path = MODELS / f"{variant}.npz"
     save_model(path, model)
     write_table(HISTORY / f"{variant}.csv", history_table(run.reports))

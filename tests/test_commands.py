@@ -14,6 +14,8 @@ from pipeline.base.files import write_json
 from pipeline.base.params import VariantSettings
 from pipeline.nn.model_file import Model, load_model, save_model
 from pipeline.nn.network import Network
+from pipeline.nn.prediction import predict_probabilities
+from pipeline.nn.reference import choose_reference
 from pipeline.nn.training import make_network
 from tests.conftest import ROOT
 from tests.splits import CLASSES, SCALE, write_splits
@@ -31,7 +33,10 @@ def folder(digits, tmp_path_factory):
     settings = VariantSettings(hidden=[64], lr=0.1, momentum=0.9, batch_size=64, epochs=12)
     network, _ = trained(settings, training, training)
     trained_with = {"settings": settings.model_dump()}
-    save_model(folder / "model.npz", Model("good", network, SCALE, CLASSES, trained_with))
+    model = Model("good", network, SCALE, CLASSES, trained_with)
+    predicted = predict_probabilities(model, examples.inputs).argmax(axis=1)
+    model = replace(model, reference=choose_reference(examples, examples, predicted))
+    save_model(folder / "model.npz", model)
     return folder
 
 
@@ -84,6 +89,40 @@ def test_predict_says_that_the_outputs_of_sigmoids_are_divided_by_their_sum(fold
     assert divided not in command(folder, "predict", "model.npz", "--index", 3).stdout
 
 
+def test_predict_says_that_a_picture_is_unlike_the_training_images(folder, tmp_path):
+    grey = np.full((100, 100), 255, np.uint8)
+    for at in range(20, 80):
+        grey[at, at - 4 : at + 4] = grey[at, 95 - at : 103 - at] = 0
+    Image.fromarray(grey).save(tmp_path / "cross.png")
+    result = command(folder, "predict", "model.npz", tmp_path / "cross.png")
+    assert result.returncode == 0
+    assert "cross.png is unlike the training images (similarity 0." in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_predict_names_several_digits_in_a_line_or_reads_each_and_shows_how(
+    folder, digits, tmp_path
+):
+    page = Image.new("L", (300, 150))
+    for number, row in enumerate((20, 1020)):
+        page.paste(Image.fromarray(digits.images[row]).resize((120, 120)), (10 + 150 * number, 10))
+    page.save(tmp_path / "two.png")
+    several = command(folder, "predict", "model.npz", tmp_path / "two.png")
+    assert several.returncode == 1
+    assert several.stderr.endswith(
+        "two.png shows 2 digits; to predict each of them, add --digits\n"
+    )
+    assert several.stdout == ""
+    each = command(
+        folder, "predict", "model.npz", tmp_path / "two.png", "--digits", "--show", tmp_path / "how"
+    )
+    assert each.returncode == 0, each.stderr
+    titles = [line.rpartition(", ")[2] for line in each.stdout.splitlines() if line[0] != " "]
+    assert titles[1:] == ["digit 1 of 2: 0", "digit 2 of 2: 2"]
+    with Image.open(tmp_path / "how/two.png.png") as shown:
+        assert shown.width > 3 * shown.height
+
+
 def test_predict_prints_a_probability_for_every_class_that_sum_to_one(folder):
     result = command(folder, "predict", "model.npz", "--index", 3)
     lines = result.stdout.splitlines()
@@ -105,6 +144,8 @@ def test_predict_by_index_prints_the_true_label(folder, digits):
     [
         (["predict", "model.npz"], "predict needs either IMAGES or --index"),
         (["predict", "model.npz", "a.png", "--index", 1], "needs either IMAGES or --index"),
+        (["predict", "model.npz", "--index", 1, "--digits"], "--show go with IMAGES"),
+        (["predict", "model.npz", "a.png", "--invert"], "pictures: as_is, got digit"),
         (["predict", "nothing.npz", "--index", 1], "nothing.npz does not exist"),
         (["predict", "model.npz", "--index", 1500], "--index must be from 0 to 1499, got 1500"),
         (["predict", "model.npz", "model.npz"], "model.npz is not a PNG, JPEG, BMP, GIF or WebP"),

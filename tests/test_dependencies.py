@@ -31,6 +31,7 @@ OTHERWISE = {
     "datasets.mnist-5k.checksums": {"train-images-idx3-ubyte": "md5:00"},
     "datasets.mnist-5k.test_size": 900,
     "datasets.mnist-5k.validation_size": 400,
+    "datasets.mnist-5k.pictures": "as_is",
     "datasets.mnist-5k.class_names": [f"digit {number}" for number in range(10)],
     f"variants.{VARIANT}.hidden": [12],
     f"variants.{VARIANT}.train_limit": 100,

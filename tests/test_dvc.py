@@ -88,6 +88,7 @@ def test_a_change_of_what_a_stage_depends_on_makes_it_stale(clone):
     every = {"download", "convert", "split", "compare", "report", *trains}
     for path, old, new, stages in (
         ("params.yaml", "checksums: {}", "checksums: {a.gz: 'md5:00'}", {"download"}),
+        ("params.yaml", "pictures: digit", "pictures: as_is", {"convert"}),
         ("pipeline/__init__.py", "0.1.0", "0.1.1", every),
         ("requirements.lock", "numpy==", "numpy==0", every),
         ("pipeline/report/index.css", "{", "{ ", {"report"}),

@@ -29,6 +29,7 @@ SIGMOID = {"activation": "sigmoid", "output": "sigmoid", "loss": "mean_squared_e
 PARTS = {
     "class_names": [f"class {number}" for number in range(10)],
     "source": "embedded",
+    "pictures": "digit",
     "checksums": {},
 }
 PARTS |= {"validation_size": 30, "test_size": 40, "checksums": {}}

@@ -132,6 +132,7 @@ def test_a_setting_that_is_left_out_changes_nothing():
         ("datasets.mnist.source", [], "datasets.mnist.source must be a source or a list"),
         ("datasets.mnist.source", [""], "datasets.mnist.source must hold only non-empty strings"),
         ("datasets.mnist.class_names", ["0"], "must have 2 or more entries, got ['0']"),
+        ("datasets.mnist.pictures", "centred", "pictures must be one of 'digit' or 'as_is', got"),
         (
             "datasets.mnist.checksums",
             {"a": "crc:1"},

@@ -110,6 +110,10 @@ class DatasetSettings(_Strict):
     """Training images to set apart for choosing settings and epochs."""
     test_size: Count | None
     """Images to set apart for testing if the source has no labelled test set."""
+    pictures: Literal["digit", "as_is"]
+    """How a user's picture becomes one of this set's images: its strokes are found, scaled and
+    centred as in MNIST, or it is only reduced to the size of the images. Required, because either
+    is wrong for some sets."""
     checksums: dict[str, Annotated[str, Field(pattern=r"^(md5|sha256):[0-9a-f]+$")]]
     """`md5:...` or `sha256:...` per file name, verified when a file is downloaded from a mirror.
     Required, even if {}: DVC tracks this key, so that a checksum added later is verified."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,17 +10,22 @@ from numpy.typing import NDArray
 from pipeline.datasets.images import ImageSet
 from pipeline.datasets.normalization import Normalization
 
+Pictures = Literal["digit", "as_is"]
+"""How a user's picture becomes an image of a dataset: the setting `pictures`."""
+
 
 @dataclass(frozen=True)
 class Description:
     """The contents of a Parquet file, stored in its schema metadata.
 
     source: the published set that the images equal, or their digests; independent of file format.
+    pictures: how a user's picture becomes such an image.
     """
 
     dataset: str
     class_names: tuple[str, ...]
     source: str
+    pictures: Pictures = "digit"
 
 
 class ExampleSet(Protocol):

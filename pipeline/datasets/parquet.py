@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import cast, get_args
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.base.errors import DataError
-from pipeline.datasets.examples import Description, Examples, ExampleSet
+from pipeline.datasets.examples import Description, Examples, ExampleSet, Pictures
 from pipeline.datasets.images import HEIGHT, PIXELS, WIDTH, ImageSet, LabelledImages
 from pipeline.datasets.normalization import Normalization
 from pipeline.datasets.pixel_file import Piece, PixelFile, open_pixels, read_ahead, write_pixels
@@ -150,16 +151,23 @@ def _metadata(description: Description) -> dict[str, str]:
         "shape": json.dumps([HEIGHT, WIDTH]),
         "class_names": json.dumps(description.class_names),
         "source": description.source,
+        "pictures": description.pictures,
     }
 
 
 def _description(file: PixelFile) -> Description:
     metadata = file.metadata
     try:
+        pictures = metadata[b"pictures"].decode()
+        if pictures not in get_args(Pictures):
+            raise ValueError(f"pictures must be one of {get_args(Pictures)}, got {pictures}")
         return Description(
             metadata[b"dataset"].decode(),
             tuple(json.loads(metadata[b"class_names"])),
             metadata[b"source"].decode(),
+            cast("Pictures", pictures),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{file.path} has no description in its metadata") from error
+        raise DataError(
+            f"{file.path} has no description in its metadata; make it again with: dvc repro"
+        ) from error

@@ -1,20 +1,23 @@
-"""A user's own picture, converted to look like a digit of MNIST.
+"""A user's own picture, converted to look like an image of a dataset.
 
-MNIST's digits were scaled to fit a box of 20x20 pixels, keeping their proportions, and placed in a
-28x28 field with their centre of mass at its centre (https://yann.lecun.com/exdb/mnist/).
+A dataset's setting `pictures` says how. MNIST's digits were scaled to fit a box of 20x20 pixels,
+keeping their proportions, and placed in a 28x28 field with their centre of mass at its centre (https://yann.lecun.com/exdb/mnist/).
 """
 
 import struct
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipeline.base.errors import DataError
+from pipeline.datasets.examples import Pictures
 from pipeline.datasets.images import HEIGHT, WIDTH
+from pipeline.datasets.segmentation import CONTRAST, find_strokes
 
 BOX = 20
 INK = 0.2
@@ -29,52 +32,183 @@ MOST_JPEG_PIXELS = 50_000_000
 SIDE = 1024
 """Pixels; a picture with a side at least twice as long is reduced before any computation."""
 
-CONTRAST = 16
-"""Minimum difference between strokes and background, in grey levels of 255."""
+SMALL = 40
+"""Pixels; in a picture whose sides are shorter, everything belongs to the digit."""
+FINE = 7 * BOX
+"""Pixels; a digit that is at least twice as long is reduced before it is scaled."""
+_HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"mif1", b"msf1")
+"""Marks of Apple's pictures and their relatives, at byte 8 of a file."""
 
 
-def read_picture(path: Path) -> NDArray[np.uint8]:
-    """Read a picture as `(28, 28)` uint8: light strokes on black, centred as in MNIST.
+@dataclass(frozen=True)
+class Prepared:
+    """Images `(N, 28, 28)` uint8 made of a picture, one per digit, and how they came about.
 
-    The picture may be grey or colour, of any size, dark on light or light on dark, but must be
-    evenly lit. Transparent pixels count as paper. Raises DataError, naming the file, if it is not a
-    picture or shows nothing.
+    steps: titles and grey pictures `(H, W)` uint8, from the picture to what the network sees.
+    doubt: why the images may not be what was meant, or None.
     """
+
+    images: NDArray[np.uint8]
+    steps: list[tuple[str, NDArray[np.uint8]]]
+    doubt: str | None = None
+
+
+def read_picture(path: Path, pictures: Pictures = "digit") -> NDArray[np.uint8]:
+    """Read a picture as one image of a dataset, `(28, 28)` uint8, as `prepare_picture` does.
+
+    Raises DataError also if the picture shows several digits.
+    """
+    prepared = prepare_picture(path, pictures)
+    if (count := len(prepared.images)) > 1:
+        raise DataError(f"{path} shows {count} digits, where one is expected")
+    image: NDArray[np.uint8] = prepared.images[0]
+    return image
+
+
+def prepare_picture(
+    source: Path | BinaryIO, pictures: Pictures = "digit", *, invert: bool = False
+) -> Prepared:
+    """Make images of a dataset out of a picture: a path, or an open file.
+
+    pictures: `digit` finds the digits in a picture or photograph, grey or colour, of any size, dark
+    on light or light on dark, and makes them light on black and centred as in MNIST; transparent
+    pixels count as paper. `as_is` reduces the picture to 28x28 pixels, and keeps its grey values
+    and proportions; transparent pixels count as background, 0. invert: exchange light and dark
+    first, which only `as_is` needs.
+
+    An image of the dataset, saved as a picture, gives that image back. Raises DataError, naming the
+    file, if it is not a picture or shows nothing.
+    """
+    name = str(source) if isinstance(source, Path) else "the picture"
+    coloured = _read(source, name)
+    try:
+        if pictures == "as_is":
+            grey = _on_paper(coloured, "white" if invert else "black")
+            grey = 255 - grey if invert else grey
+            image = _reduced(grey)
+            light = np.median(_border(grey)) > 127
+            doubt = (
+                "has a light background, where the set's images have a dark one" if light else None
+            )
+            return Prepared(image[np.newaxis], [("picture", grey), ("reduced", image)], doubt)
+        grey = _on_paper(coloured, "white")
+        if np.ptp(grey) < CONTRAST:  # white strokes on a transparent background
+            grey = _on_paper(coloured, "black")
+        if _is_centred(grey):
+            return Prepared(grey[np.newaxis], [("picture, taken as it is", grey)])
+        if max(grey.shape) < SMALL:
+            image = center_digit(grey.astype(np.float64))
+            return Prepared(image[np.newaxis], [("picture", grey), ("digit 1", image)])
+        return _digits(grey)
+    except DataError as error:
+        raise DataError(f"{name} {error}") from error
+
+
+def _digits(grey: NDArray[np.uint8]) -> Prepared:
+    """Find the digits in a grey picture and bring each to MNIST's form."""
+    strokes = find_strokes(grey)
+    if len(strokes.symbols) == 1 and strokes.is_all(strokes.symbols[0]):
+        # Nothing has to be left out, so the digit is taken from the picture at its full size.
+        around = tuple(
+            slice(max(0, strokes.factor * (side.start - 2)), strokes.factor * (side.stop + 2))
+            for side in strokes.box(strokes.symbols[0])
+        )
+        digit = Image.fromarray(grey[around])
+        factor = max(1, max(digit.size) // FINE)
+        images = [center_digit(np.asarray(digit.reduce(factor), np.float64))]
+    else:
+        images = [fit_digit(strokes.cut_out(symbol)) for symbol in strokes.symbols]
+    steps = [
+        ("picture", grey),
+        ("without shadows", np.rint(255 * strokes.ink).astype(np.uint8)),
+        ("strokes", np.where(strokes.mask, np.uint8(90), np.uint8(0))),
+    ]
+    steps[2][1][np.logical_or.reduce(strokes.symbols)] = 255
+    steps += [(f"digit {number}", image) for number, image in enumerate(images, start=1)]
+    return Prepared(np.stack(images), steps)
+
+
+def _read(source: Path | BinaryIO, name: str) -> Image.Image:
+    """Read a picture as L or RGBA, upright and reduced to a manageable number of pixels."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about damaged EXIF data, which is ignored
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as opened:
+            with Image.open(source, formats=FORMATS) as opened:
                 by_rows = opened.format in ("JPEG", "MPO") and "progressive" not in opened.info
                 most = MOST_JPEG_PIXELS if by_rows else MOST_PIXELS
                 if opened.width * opened.height > most:
                     raise DataError(
-                        f"{path} is too large a picture: it must have at most {most:,} pixels, "
+                        f"{name} is too large a picture: it must have at most {most:,} pixels, "
                         f"got {opened.width}x{opened.height}"
                     )
-                coloured = _small(opened)
+                return _small(opened)
     except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist") from error
+        raise DataError(f"{name} does not exist") from error
     except IsADirectoryError as error:
-        raise DataError(f"{path} is a folder, not a picture") from error
+        raise DataError(f"{name} is a folder, not a picture") from error
     except UnidentifiedImageError as error:
-        raise DataError(f"{path} is not a PNG, JPEG, BMP, GIF or WebP picture") from error
+        raise DataError(f"{name} is {_kind(source)}") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} is too large a picture: {error}") from error
+        raise DataError(f"{name} is too large a picture: {error}") from error
     except (OSError, SyntaxError, ValueError, struct.error) as error:  # from Pillow's decoders
-        raise DataError(f"{path} is a damaged picture: {error}") from error
-    try:
-        return center_digit(_on_paper(coloured))
-    except DataError as error:
-        raise DataError(f"{path} {error}") from error
+        raise DataError(f"{name} is a damaged picture: {error}") from error
 
 
-def center_digit(grey: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+def _kind(source: Path | BinaryIO) -> str:
+    """Return what a file is that Pillow does not know, and what to do about it."""
+    with open(source, "rb") if isinstance(source, Path) else source as file:
+        file.seek(0)
+        start = file.read(32)
+    for name, matches in (
+        ("TIFF", start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+        ("HEIC", start[4:8] == b"ftyp" and start[8:12] in _HEIC),
+        ("AVIF", start[4:8] == b"ftyp" and start[8:12] in (b"avif", b"avis")),
+        ("PDF", start[:5] == b"%PDF-"),
+        ("SVG", b"<svg" in start),
+    ):
+        if matches:
+            return f"a {name} file, which is not read here; save it as a PNG or JPEG picture"
+    return "not a PNG, JPEG, BMP, GIF or WebP picture"
+
+
+def _reduced(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a picture at the size of an image, extended by its background to a square."""
+    background = int(np.median(_border(grey)))
+    square = ImageOps.pad(
+        Image.fromarray(grey), (WIDTH, HEIGHT), Image.Resampling.BOX, color=background
+    )
+    image: NDArray[np.uint8] = np.array(square)
+    return image
+
+
+def _is_centred(grey: NDArray[np.uint8]) -> bool:
+    """Whether a picture is one of a set's own images, or made like one: 28x28, centred, on black.
+
+    The digits of MNIST are up to 20 pixels long, with their centre of mass at pixel 14; those of
+    EMNIST up to 24, with their box in the middle.
+    """
+    if grey.shape != (HEIGHT, WIDTH) or np.median(_border(grey)) > 0 or grey.max() < CONTRAST:
+        return False
+    rows, columns = (np.flatnonzero(grey.any(axis=axis)) for axis in (1, 0))
+    long_enough = 16 <= 1 + max(np.ptp(rows), np.ptp(columns)) <= 24
+    mass = [np.average(np.arange(28), weights=grey.sum(axis=axis)) for axis in (1, 0)]
+    middle = [(each[0] + each[-1]) / 2 for each in (rows, columns)]
+    off = min(np.abs(np.subtract(each, 13.75)).max() for each in (mass, middle))
+    return bool(long_enough and off < 1.5)
+
+
+def center_digit(grey: NDArray[Any]) -> NDArray[np.uint8]:
     """Convert a grey picture `(H, W)` of one digit to MNIST's form, `(28, 28)` uint8."""
     ink = _ink(grey)
     rows, columns = np.nonzero(ink >= INK)
     top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
-    digit = Image.fromarray((ink[top:bottom, left:right] * 255).astype(np.uint8))
+    return fit_digit(ink[top:bottom, left:right])
+
+
+def fit_digit(ink: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """Scale and place the ink of one digit, `(H, W)` in 0..1 and cropped, as in MNIST."""
+    digit = Image.fromarray((ink * 255).astype(np.uint8))
     scale = BOX / max(digit.size)
     size = (max(1, round(digit.width * scale)), max(1, round(digit.height * scale)))
     small = np.asarray(digit.resize(size, Image.Resampling.LANCZOS), dtype=np.float64)
@@ -94,36 +228,51 @@ def center_digit(grey: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
 
 
 def _small(picture: Image.Image) -> Image.Image:
-    """Return a picture as RGBA, upright and reduced to a manageable number of pixels."""
+    """Return a picture as L or RGBA, upright and reduced to a manageable number of pixels."""
     picture.draft(None, (SIDE, SIDE))  # decodes a JPEG at as little as an eighth of its size
-    if picture.mode.startswith("I;16"):  # Pillow would clip 16 bits, not scale them
-        small = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).convert("RGBA")
-    else:
+    if picture.mode.startswith("I"):  # Pillow would clip more than 8 bits, not scale them
+        small = Image.fromarray(_eight_bits(np.asarray(picture)))
+    elif picture.has_transparency_data:
         small = picture.convert("RGBA")
+    else:
+        small = (picture.convert("RGB") if picture.mode in ("P", "CMYK") else picture).convert("L")
     if (factor := max(picture.size) // SIDE) > 1:
         small = small.reduce(factor)
     small.info = picture.info  # holds the camera's orientation
     return ImageOps.exif_transpose(small)
 
 
-def _on_paper(picture: Image.Image) -> NDArray[np.float64]:
-    """Blend an RGBA picture onto white, or onto black where white would hide its strokes."""
-    for colour in ("white", "black"):
-        paper = Image.new("RGBA", picture.size, colour)
-        grey = np.asarray(Image.alpha_composite(paper, picture).convert("L"), dtype=np.float64)
-        if np.ptp(grey) >= CONTRAST:
-            break
+def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Scale grey values of up to 16 bits to 8 bits.
+
+    Cameras and scanners store 10, 12 or 14 bits in files of 16. The number is told by the largest
+    value.
+    """
+    bits = int(np.clip(values.max(), 0, (1 << 16) - 1)).bit_length()
+    shift = max(0, bits + bits % 2 - 8)
+    scaled: NDArray[np.uint8] = (np.clip(values, 0, (1 << 16) - 1) >> shift).astype(np.uint8)
+    return scaled
+
+
+def _on_paper(picture: Image.Image, colour: str) -> NDArray[np.uint8]:
+    """Return a picture as grey values, an RGBA picture blended onto paper of a colour."""
+    if picture.mode == "L":
+        return np.array(picture)
+    paper = Image.new("RGBA", picture.size, colour)
+    grey: NDArray[np.uint8] = np.array(Image.alpha_composite(paper, picture).convert("L"))
     return grey
 
 
-def _ink(grey: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+def _border(grey: NDArray[Any]) -> NDArray[Any]:
+    return np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+
+
+def _ink(grey: NDArray[Any]) -> NDArray[np.floating[Any]]:
     """Return the strength of strokes in 0..1, with the picture's border as the background."""
-    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    ink = np.abs(grey - np.median(border))
+    paper = np.median(_border(grey))
     # Strokes are all darker or all lighter than the background; the rest is noise.
-    side = np.sign(grey - np.median(border))
-    darker, lighter = ink[side < 0].sum(), ink[side > 0].sum()
-    ink[side == (1 if darker >= lighter else -1)] = 0
+    darker, lighter = np.maximum(paper - grey, 0), np.maximum(grey - paper, 0)
+    ink = darker if darker.sum() >= lighter.sum() else lighter
     strongest = ink.max()
     if strongest < CONTRAST:
         raise DataError("shows no digit: all its pixels are nearly alike")

@@ -10,22 +10,24 @@ import tokenize
 import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline import __version__
 from pipeline.base.errors import ModelError
 from pipeline.base.files import whole_file
 from pipeline.base.unpack import UNZIP_ERRORS
+from pipeline.datasets.examples import Pictures
 from pipeline.datasets.images import PIXELS
 from pipeline.datasets.normalization import Normalization
 from pipeline.nn.activations import ACTIVATIONS
-from pipeline.nn.layers import Array
 from pipeline.nn.losses import LOSSES
 from pipeline.nn.network import Architecture, Network
+from pipeline.nn.reference import FEATURES, Reference
 
-FORMAT = 1
+FORMAT = 2
 _DESCRIPTION = "model.json"
 _HEADER_LIMIT = 1 << 10
 _DESCRIPTION_LIMIT = 1 << 20
@@ -46,6 +48,8 @@ class Model:
     """A network, and what is needed to apply it to a picture and to trace its origin.
 
     training: the settings of the training run, with seed, dataset, source and number of images.
+    pictures: how a user's picture becomes an image such as it was trained on.
+    reference: training images to compare a picture with, if the model keeps any.
     versions: versions of the packages that made the model, by name.
     """
 
@@ -54,25 +58,38 @@ class Model:
     normalization: Normalization
     class_names: tuple[str, ...]
     training: dict[str, Any]
+    pictures: Pictures = "digit"
+    reference: Reference | None = None
     versions: dict[str, str] = field(default_factory=installed_versions)
 
 
-def save_model(path: Path, model: Model) -> None:
-    """Write a model file."""
-    description = {
+def describe(model: Model) -> dict[str, Any]:
+    """Return everything about a model but its arrays: the content of model.json."""
+    reference = model.reference
+    return {
         "format": FORMAT,
         "variant": model.variant,
         "architecture": asdict(model.network.architecture),
         "normalization": asdict(model.normalization),
         "class_names": model.class_names,
+        "pictures": model.pictures,
+        "reference": reference and {"images": len(reference.labels), "least": reference.least},
         "training": model.training,
         "versions": model.versions,
     }
+
+
+def save_model(path: Path, model: Model) -> None:
+    """Write a model file."""
+    reference = model.reference
     with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        archive.writestr(_entry(_DESCRIPTION), json.dumps(description, indent=2) + "\n")
-        for name, parameter in model.network.parameters.items():
+        archive.writestr(_entry(_DESCRIPTION), json.dumps(describe(model), indent=2) + "\n")
+        arrays: dict[str, NDArray[Any]] = dict(model.network.parameters)
+        if reference is not None:
+            arrays |= {"reference.images": reference.images, "reference.labels": reference.labels}
+        for name, array in arrays.items():
             content = io.BytesIO()
-            np.lib.format.write_array(content, parameter, allow_pickle=False)
+            np.lib.format.write_array(content, array, allow_pickle=False)
             archive.writestr(_entry(f"{name}.npy"), content.getvalue())
 
 
@@ -102,7 +119,10 @@ def _load(path: Path, archive: zipfile.ZipFile) -> Model:
     try:
         description = json.loads(content)
         if description["format"] != FORMAT:
-            raise ModelError(f"{path} must have model format {FORMAT}, got {description['format']}")
+            raise ModelError(
+                f"{path} must have model format {FORMAT}, got {description['format']}; "
+                "train it again with: dvc repro"
+            )
         parts = description["architecture"]
         architecture = Architecture(
             tuple(parts["sizes"]), *(str(parts[key]) for key in ("activation", "output", "loss"))
@@ -110,17 +130,30 @@ def _load(path: Path, archive: zipfile.ZipFile) -> Model:
         parts = description["normalization"]
         normalization = Normalization(parts["method"], float(parts["mean"]), float(parts["std"]))
         class_names = tuple(str(name) for name in description["class_names"])
+        pictures = str(description["pictures"])
+        kept = description["reference"]
+        kept = None if kept is None else (int(kept["images"]), float(kept["least"]))
         variant, training = str(description["variant"]), dict(description["training"])
         versions = {str(name): str(of) for name, of in description["versions"].items()}
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise ModelError(f"{path} has an invalid {_DESCRIPTION}: {error!r}") from error
-    _check(path, architecture, normalization, class_names)
+    _check(path, architecture, normalization, class_names, pictures)
     parameters = {
         name: _read_array(path, archive, name, shape)
         for name, shape in architecture.parameter_shapes().items()
     }
     network = Network(architecture, parameters)
-    return Model(variant, network, normalization, class_names, training, versions)
+    how = cast("Pictures", pictures)
+    reference = None if kept is None else _read_reference(path, archive, *kept)
+    return Model(variant, network, normalization, class_names, training, how, reference, versions)
+
+
+def _read_reference(path: Path, archive: zipfile.ZipFile, count: int, least: float) -> Reference:
+    if not 0 < count <= 1 << 16 or not 0 <= least <= 1:
+        raise ModelError(f"{path} has a reference that cannot be: {count} images, least {least}")
+    images = _read_array(path, archive, "reference.images", (count, FEATURES), np.uint8)
+    labels = _read_array(path, archive, "reference.labels", (count,), np.uint8)
+    return Reference(images, labels, least)
 
 
 def _check(
@@ -128,6 +161,7 @@ def _check(
     architecture: Architecture,
     normalization: Normalization,
     class_names: tuple[str, ...],
+    pictures: str,
 ) -> None:
     sizes = architecture.sizes
     known_sizes = all(type(size) is int and 0 < size < 1 << 20 for size in sizes)
@@ -143,6 +177,7 @@ def _check(
         (architecture.activation, ACTIVATIONS),
         (architecture.output, ACTIVATIONS),
         (architecture.loss, LOSSES),
+        (pictures, get_args(Pictures)),
     ):
         if value not in known:
             raise ModelError(f"{path} must use one of {', '.join(known)}, got {value}")
@@ -154,8 +189,15 @@ def _check(
         )
 
 
-def _read_array(path: Path, archive: zipfile.ZipFile, name: str, shape: tuple[int, ...]) -> Array:
-    limit = 4 * int(np.prod(shape, dtype=np.int64)) + _HEADER_LIMIT
+def _read_array(
+    path: Path,
+    archive: zipfile.ZipFile,
+    name: str,
+    shape: tuple[int, ...],
+    kind: type[np.float32 | np.uint8] = np.float32,
+) -> NDArray[Any]:
+    size = np.dtype(kind).itemsize * int(np.prod(shape, dtype=np.int64))
+    limit = size + _HEADER_LIMIT
     content = io.BytesIO(_read_entry(path, archive, f"{name}.npy", limit))
     try:
         if np.lib.format.read_magic(content) != (1, 0):
@@ -164,13 +206,18 @@ def _read_array(path: Path, archive: zipfile.ZipFile, name: str, shape: tuple[in
         found, by_column, dtype = np.lib.format.read_array_header_1_0(content)
     except (ValueError, TypeError, SyntaxError, tokenize.TokenError) as error:
         raise ModelError(f"{path}: {name} is not an array: {error}") from error
-    if found != shape or dtype != np.float32:
-        raise ModelError(f"{path}: {name} must be float32 of shape {shape}, got {dtype} of {found}")
+    if found != shape or dtype != kind:
+        raise ModelError(
+            f"{path}: {name} must be {kind.__name__} of shape {shape}, got {dtype} of {found}"
+        )
     values = content.read()
-    if len(values) != (expected := 4 * int(np.prod(shape))):
-        raise ModelError(f"{path}: {name} must hold {expected} bytes, got {len(values)}")
+    if len(values) != size:
+        raise ModelError(f"{path}: {name} must hold {size} bytes, got {len(values)}")
     order: Literal["F", "C"] = "F" if by_column else "C"
-    array: Array = np.frombuffer(values, "<f4").reshape(shape, order=order).astype(np.float32, "C")
+    stored = np.dtype(kind).newbyteorder("<")
+    array: NDArray[Any] = (
+        np.frombuffer(values, stored).reshape(shape, order=order).astype(kind, "C")
+    )
     if not np.isfinite(array).all():
         raise ModelError(f"{path}: {name} must hold finite numbers only")
     return array

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.base.errors import DataError, ModelError
-from pipeline.datasets.examples import ExampleSet
+from pipeline.datasets.examples import Examples, ExampleSet
 from pipeline.nn.devices import CPU, Engine
 from pipeline.nn.layers import Array
 from pipeline.nn.model_file import Model
@@ -35,4 +35,15 @@ def check_fits(model: Model, examples: ExampleSet) -> None:
         raise DataError(
             f"model {model.variant} was trained on images normalised by {model.normalization}, "
             f"got {examples.normalization}"
+        )
+
+
+def check_images(model: Model, examples: Examples) -> None:
+    """Raise DataError if a model comes from another dataset: it may have seen these images."""
+    description = examples.description
+    known = model.training.get("dataset"), model.training.get("source")
+    if known != (description.dataset, description.source):
+        raise DataError(
+            f"model {model.variant} was trained on other images than those of "
+            f"{description.dataset} in data/splits; bring both up to date with: dvc repro"
         )

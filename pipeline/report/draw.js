@@ -148,7 +148,58 @@ function strongest(values) {
 
 // ---- Picture: pipeline/datasets/picture.py, pixel for pixel ----------------------------------
 
-// Scale and centre a grey image (bytes, row by row) as in MNIST. Return null if it shows nothing.
+// Make an image of a grey picture (bytes, row by row) as `predict` does for the models' dataset.
+// isPicture: false for strokes, which are dark on light. Return null if it shows nothing.
+function prepare(grey, width, height, isPicture) {
+  if (IMAGE.pictures === "as_is") {
+    const light = isPicture ? grey : grey.map((value) => 255 - value);
+    return contrast(light) < CONTRAST ? null : reduce(light, width, height);
+  }
+  if (isPicture && isCentred(grey, width, height)) return grey;
+  return centerDigit(grey, width, height);
+}
+
+// Reduce a picture to the size of an image, extended by its background to a square.
+function reduce(grey, width, height) {
+  const scale = Math.min(IMAGE.width / width, IMAGE.height / height);
+  const small = {
+    width: Math.max(1, roundHalfToEven(width * scale)),
+    height: Math.max(1, roundHalfToEven(height * scale)),
+  };
+  const pixels = resample(grey, { width, height }, small, BOX);
+  const left = roundHalfToEven((IMAGE.width - small.width) / 2);
+  const top = roundHalfToEven((IMAGE.height - small.height) / 2);
+  const field = new Uint8Array(PIXELS).fill(Math.trunc(borderMedian(grey, width, height)));
+  pixels.forEach((value, at) => {
+    field[(top + Math.floor(at / small.width)) * IMAGE.width + left + (at % small.width)] = value;
+  });
+  return field;
+}
+
+// Whether a picture is one of a set's own images, or made like one: its size, centred, on black.
+function isCentred(grey, width, height) {
+  if (width !== IMAGE.width || height !== IMAGE.height) return false;
+  if (borderMedian(grey, width, height) > 0 || contrast(grey) < CONTRAST) return false;
+  const places = [[], []]; // of pixels with ink: their columns, their rows
+  let mass = 0;
+  const moments = [0, 0];
+  grey.forEach((value, at) => {
+    if (!value) return;
+    [at % width, Math.floor(at / width)].forEach((place, axis) => {
+      places[axis].push(place);
+      moments[axis] += value * place;
+    });
+    mass += value;
+  });
+  const ends = places.map((each) => [Math.min(...each), Math.max(...each)]);
+  const long = 1 + Math.max(...ends.map(([first, last]) => last - first));
+  const off = (centre) => Math.max(...centre.map((each) => Math.abs(each - 13.75)));
+  const byMass = off(moments.map((moment) => moment / mass));
+  const byBox = off(ends.map(([first, last]) => (first + last) / 2));
+  return long >= 16 && long <= 24 && Math.min(byMass, byBox) < 1.5;
+}
+
+// Scale and centre a grey image as in MNIST. Return null if it shows nothing.
 function centerDigit(grey, width, height) {
   const ink = inkOfGrey(grey, width, height);
   if (!ink) return null;
@@ -164,7 +215,7 @@ function centerDigit(grey, width, height) {
     width: Math.max(1, roundHalfToEven(box.width * scale)),
     height: Math.max(1, roundHalfToEven(box.height * scale)),
   };
-  const pixels = atFullStrength(resample(digit, box, small));
+  const pixels = atFullStrength(resample(digit, box, small, LANCZOS));
   return pixels && placeByMass({ ...small, pixels });
 }
 
@@ -225,17 +276,21 @@ function roundHalfToEven(x) {
   return x - below === 0.5 ? below + (below % 2) : Math.round(x);
 }
 
-// Resize as Pillow does with LANCZOS: along rows, then along columns. Since Pillow 13, columns come
+// Filters by the distance of an old pixel from a new one, and how far they reach.
+const LANCZOS = { reach: 3, weight: (x) => (-3 <= x && x < 3 ? sinc(x) * sinc(x / 3) : 0) };
+const BOX = { reach: 0.5, weight: (x) => (-0.5 < x && x <= 0.5 ? 1 : 0) };
+
+// Resize as Pillow does with a filter: along rows, then along columns. Since Pillow 13, columns come
 // first if the height shrinks by more than twice as many pixels as the width. Each pass rounds to 8
 // bits, so the order matters. See src/libImaging/Resample.c in Pillow.
-function resample(pixels, from, to) {
+function resample(pixels, from, to, filter) {
   const { width, height } = from;
   if (height > to.height && height - to.height > 2 * (width - to.width)) {
-    const tall = alongRowsTurned(turned(pixels, width, height), height, width, to.height);
-    return turned(alongRowsTurned(tall, width, to.height, to.width), to.height, to.width);
+    const tall = alongRowsTurned(turned(pixels, width, height), height, width, to.height, filter);
+    return turned(alongRowsTurned(tall, width, to.height, to.width, filter), to.height, to.width);
   }
-  const wide = alongRowsTurned(pixels, width, height, to.width);
-  return alongRowsTurned(wide, height, to.width, to.height);
+  const wide = alongRowsTurned(pixels, width, height, to.width, filter);
+  return alongRowsTurned(wide, height, to.width, to.height, filter);
 }
 
 function turned(pixels, width, height) {
@@ -244,11 +299,11 @@ function turned(pixels, width, height) {
 
 // Resize along rows and transpose the result, so that a second call resizes along columns and
 // transposes it back. Weights are fixed-point numbers with 22 bits.
-function alongRowsTurned(pixels, width, height, newWidth) {
+function alongRowsTurned(pixels, width, height, newWidth, filter) {
   const one = 2 ** 22;
   const result = new Uint8ClampedArray(newWidth * height);
   for (let column = 0; column < newWidth; column++) {
-    const { first, weights } = lanczosWeights(width, newWidth, column);
+    const { first, weights } = weightsOf(filter, width, newWidth, column);
     const fixed = weights.map((weight) => Math.sign(weight) * Math.round(Math.abs(weight) * one));
     for (let row = 0; row < height; row++) {
       const at = row * width + first;
@@ -261,21 +316,17 @@ function alongRowsTurned(pixels, width, height, newWidth) {
 }
 
 // Return the first old pixel that contributes to a new one, and the weights from there on.
-function lanczosWeights(size, newSize, index) {
+function weightsOf(filter, size, newSize, index) {
   const scale = size / newSize;
   const stretch = Math.max(scale, 1); // when shrinking, the filter covers all merged pixels
   const center = (index + 0.5) * scale;
-  const first = Math.max(0, Math.trunc(center - 3 * stretch + 0.5));
-  const end = Math.min(size, Math.trunc(center + 3 * stretch + 0.5));
+  const first = Math.max(0, Math.trunc(center - filter.reach * stretch + 0.5));
+  const end = Math.min(size, Math.trunc(center + filter.reach * stretch + 0.5));
   const weights = new Float64Array(end - first);
   for (let i = 0; i < weights.length; i++) {
-    weights[i] = lanczos((first + i - center + 0.5) / stretch);
+    weights[i] = filter.weight((first + i - center + 0.5) / stretch);
   }
   return { first, weights: toSumOne(weights) };
-}
-
-function lanczos(x) {
-  return -3 <= x && x < 3 ? sinc(x) * sinc(x / 3) : 0;
 }
 
 function sinc(x) {
@@ -327,8 +378,8 @@ async function readPicture(file) {
     context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
     return greyOf(context.getImageData(0, 0, canvas.width, canvas.height));
   };
-  const onWhite = layOn("white");
-  const read = contrast(onWhite.grey) < CONTRAST ? layOn("black") : onWhite;
+  const first = layOn(IMAGE.pictures === "as_is" ? "black" : "white");
+  const read = contrast(first.grey) < CONTRAST ? layOn("black") : first;
   bitmap.close();
   return { canvas, ...read };
 }
@@ -393,7 +444,7 @@ function undo() {
 async function usePicture(file) {
   try {
     const chosen = await readPicture(file);
-    if (!centerDigit(chosen.grey, chosen.width, chosen.height)) {
+    if (!prepare(chosen.grey, chosen.width, chosen.height, true)) {
       say(`${file.name} shows nothing: all its pixels have nearly the same brightness`);
       return;
     }
@@ -591,7 +642,7 @@ function redraw() {
 
 function update() {
   paintPaper();
-  centered = picture?.pixels ?? centeredPaper();
+  centered = picture?.pixels ?? preparedPaper();
   byId("hint").hidden = centered !== null;
   byId("undo").disabled = !strokes.length;
   byId("clear").disabled = !strokes.length && !picture;
@@ -607,10 +658,10 @@ function update() {
   showNeuron();
 }
 
-function centeredPaper() {
+function preparedPaper() {
   const { grey, width, height } =
     picture ?? greyOf(ink.getImageData(0, 0, paper.width, paper.height));
-  return centerDigit(grey, width, height);
+  return prepare(grey, width, height, picture !== null);
 }
 
 function showSeen() {

@@ -30,13 +30,14 @@ MISTAKEN = 10
 _FOLDER = Path(__file__).parent
 
 
-def draw_page(models: Sequence[Model], test: LabelledImages) -> str:
-    """Return the HTML of the page. All models must have the same classes.
+def draw_page(models: Sequence[Model], test: LabelledImages | None = None) -> str:
+    """Return the HTML of the page. All models must be of one dataset.
 
     models: the best first. Its answer leads, and its layers are shown until another is chosen.
     test: images that the page offers as examples: one of each class, and those that most networks
-    get wrong. The weights are those of `rounded`, and the page says how far the probabilities of
-    the test images move by that. The same models and images give the same page.
+    get wrong; None if there are none. The weights are those of `rounded`, and the page says how
+    far the probabilities of the test images move by that. The same models and images give the same
+    page.
     """
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
@@ -47,8 +48,11 @@ def draw_page(models: Sequence[Model], test: LabelledImages) -> str:
         keep_trailing_newline=True,
     )
     class_names = models[0].class_names
-    before = [_probabilities(model, test) for model in models]
-    after = [_probabilities(rounded(model), test) for model in models]
+    examples, effect = [], None
+    if test is not None:
+        before = [_probabilities(model, test) for model in models]
+        after = [_probabilities(rounded(model), test) for model in models]
+        examples, effect = _examples(test, before, class_names), _effect(before, after)
     return environment.get_template("draw.html.j2").render(
         style=(_FOLDER / "draw.css").read_text(encoding="utf-8"),
         script=(_FOLDER / "draw.js").read_text(encoding="utf-8"),
@@ -56,18 +60,29 @@ def draw_page(models: Sequence[Model], test: LabelledImages) -> str:
         longest_name=max(map(len, class_names)),
         subject="digit" if all(name.isdecimal() for name in class_names) else "picture",
         networks=[_network(model) for model in models],
-        image={"height": HEIGHT, "width": WIDTH, "box": BOX, "ink": INK},
-        examples=_examples(test, before, class_names),
+        examples=examples,
+        effect=effect,
         bits=BITS,
         levels=LEVELS,
         divided=DIVIDED,
-        test_images=len(test.labels),
-        moved=max(float(np.abs(a - b).max()) for a, b in zip(before, after, strict=True)),
-        changed=sum(
-            int((a.argmax(axis=1) != b.argmax(axis=1)).sum())
-            for a, b in zip(before, after, strict=True)
-        ),
+        image={
+            "height": HEIGHT,
+            "width": WIDTH,
+            "box": BOX,
+            "ink": INK,
+            "pictures": models[0].pictures,
+        },
     )
+
+
+def _effect(before: Sequence[Array], after: Sequence[Array]) -> dict[str, Any]:
+    """Return what rounding the weights does to probabilities (N, classes) of each network."""
+    pairs = list(zip(before, after, strict=True))
+    return {
+        "images": len(before[0]),
+        "moved": max(float(np.abs(a - b).max()) for a, b in pairs),
+        "changed": sum(int((a.argmax(axis=1) != b.argmax(axis=1)).sum()) for a, b in pairs),
+    }
 
 
 def rounded(model: Model) -> Model:

@@ -22,8 +22,10 @@ def make_server(port: int, curves: Callable[[], list[dict[str, Any]]]) -> Thread
         timeout = 10
 
         def do_GET(self) -> None:  # the name of http.server
-            """Answer a request."""
-            if self.path == "/":
+            """Answer a request that names this machine, and not one by DNS rebinding."""
+            if self.headers.get("Host", "").rpartition(":")[0] not in (HOST, "localhost"):
+                self._answer(403, "text/plain; charset=utf-8", b"This is not its address.\n")
+            elif self.path == "/":
                 self._answer(200, "text/html; charset=utf-8", _PAGE)
             elif self.path == "/curves":
                 try:

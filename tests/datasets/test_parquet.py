@@ -24,7 +24,7 @@ from tests.layouts import csv_bytes, csv_rows, gzipped, idx_files, write_files
 from tests.refusal import refused
 from tests.whole import fit_normalization, read_images, read_raw
 
-DESCRIPTION = Description("clothes", ("T-shirt/top", "Röcke", "Boots"), "made for a test")
+DESCRIPTION = Description("clothes", ("T-shirt/top", "Röcke", "Boots"), "made for a test", "as_is")
 
 
 @pytest.fixture(scope="module")
@@ -239,7 +239,7 @@ def pixels(count=784, kind=np.uint8):
 
 
 LABELS = pa.array([1, 2], pa.uint8())
-SAYS = {"dataset": "x", "class_names": '["a", "b"]', "source": "x"}
+SAYS = {"dataset": "x", "class_names": '["a", "b"]', "source": "x", "pictures": "digit"}
 OTHERS = {
     "other columns": ({"a": [1, 2]}, SAYS, "columns label: uint8, image: uint8[784]"),
     "columns swapped": ({"image": pixels(), "label": LABELS}, SAYS, "columns label"),
@@ -260,6 +260,11 @@ OTHERS = {
     "class names that are no list": (
         {"label": LABELS, "image": pixels()},
         SAYS | {"class_names": "ten"},
+        "has no description in its metadata",
+    ),
+    "pictures of an unknown kind": (
+        {"label": LABELS, "image": pixels()},
+        SAYS | {"pictures": "round"},
         "has no description in its metadata",
     ),
 }

@@ -137,6 +137,34 @@ def extent(picture):
     return [np.ptp(indices) + 1 for indices in np.nonzero(picture)]
 
 
+def test_an_image_of_a_set_saved_as_a_picture_gives_that_image_back(tmp_path, digits):
+    rng = np.random.default_rng(0)
+    square = np.zeros((28, 28), np.uint8)
+    square[3:9, 14:20] = 150
+    for pictures, images in (
+        ("digit", digits.images[::25]),
+        ("as_is", [square, square.T, rng.integers(0, 256, (28, 28), np.uint8), 255 - square]),
+    ):
+        for image in images:
+            Image.fromarray(image).save(tmp_path / "own.png")
+            np.testing.assert_array_equal(read_picture(tmp_path / "own.png", pictures), image)
+
+
+def test_a_picture_taken_as_it_is_keeps_its_place_its_proportions_and_its_grey(tmp_path):
+    square = np.zeros((28, 28), np.uint8)
+    square[2:8, 20:26] = 190
+    enlarged = Image.fromarray(square).resize((280, 280), Image.Resampling.NEAREST)
+    enlarged.save(tmp_path / "large.png")
+    np.testing.assert_array_equal(read_picture(tmp_path / "large.png", "as_is"), square)
+    enlarged.crop((0, 0, 280, 140)).save(tmp_path / "wide.png")
+    seen = read_picture(tmp_path / "wide.png", "as_is")
+    np.testing.assert_array_equal(seen[7:21], square[:14])
+    assert not seen[:7].any()
+    Image.merge("LA", (enlarged, enlarged)).save(tmp_path / "transparent.png")
+    seen = read_picture(tmp_path / "transparent.png", "as_is")
+    assert (seen > 0).sum() == 36
+
+
 def test_a_digit_of_mnist_stays_nearly_unchanged(digits):
     images = digits.images[::10]
     likeness = [

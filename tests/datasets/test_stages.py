@@ -33,6 +33,7 @@ def own_dataset(source, classes=10, test_size=40, validation_size=30):
     return {
         "source": str(source),
         "class_names": [f"class {number}" for number in range(classes)],
+        "pictures": "digit",
         "checksums": {},
         "test_size": test_size,
         "validation_size": validation_size,

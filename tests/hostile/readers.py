@@ -25,6 +25,7 @@ from pipeline.datasets.picture import read_picture
 from pipeline.nn.inspection import inspect
 from pipeline.nn.model_file import Model, load_model, save_model
 from pipeline.nn.prediction import predict_probabilities
+from pipeline.nn.reference import Reference
 from pipeline.nn.training import make_network
 from pipeline.raw.idx import read_idx_labels
 from pipeline.raw.sources import fetch
@@ -138,7 +139,11 @@ def _model_seeds() -> list[bytes]:
         normalization = Normalization("standardize", 0.13, 0.31)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.npz"
-            save_model(path, Model("small", network, normalization, ("a", "b", "c"), training))
+            reference = Reference(np.eye(3, 196, dtype=np.uint8), np.arange(3, dtype=np.uint8), 0.5)
+            model = Model(
+                "small", network, normalization, ("a", "b", "c"), training, "digit", reference
+            )
+            save_model(path, model)
             seeds.append(path.read_bytes())
     return seeds
 
@@ -168,6 +173,7 @@ datasets:
     test_size: 10
     validation_size: 5
     class_names: ['0', "1'", two]
+    pictures: as_is
     checksums: {a.gz: md5:0f}
 variants:
   small: &small {hidden: [10, 2], lr: 1e-2, batch_size: 8, epochs: 1, momentum: .5}
@@ -181,6 +187,8 @@ variants:
 
 def _read_picture(content: bytes, folder: Path) -> None:
     (folder / "picture").write_bytes(content)
+    with suppress(PipelineError):
+        read_picture(folder / "picture", "as_is")
     read_picture(folder / "picture")
 
 

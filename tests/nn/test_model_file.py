@@ -22,7 +22,7 @@ def model():
     network, _ = make_network(settings, 3, 0)
     training = {"settings": settings.model_dump(), "seed": 0}
     normalization = Normalization("standardize", 0.13, 0.31)
-    return Model("small", network, normalization, ("a", "b", "c"), training)
+    return Model("small", network, normalization, ("a", "b", "c"), training, "as_is")
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_loaded_model_equals_the_saved_one(model, path):
     assert loaded.network.architecture == model.network.architecture
     assert loaded.normalization == model.normalization
     assert (loaded.variant, loaded.class_names) == ("small", ("a", "b", "c"))
-    assert loaded.training == model.training
+    assert (loaded.training, loaded.pictures) == (model.training, "as_is")
     for name, parameter in model.network.parameters.items():
         np.testing.assert_array_equal(loaded.network.parameters[name], parameter)
 
@@ -94,7 +94,27 @@ def test_plain_numpy_and_unzip_can_read_a_model_file(model, path):
         (lambda path: np.savez(path, weight=np.ones(3)), "it has no model.json"),
         (lambda path: rewrite(path, {"model.json": b"{"}), "invalid model.json"),
         (lambda path: rewrite(path, {"model.json": b"[]"}), "invalid model.json"),
-        (lambda path: rewrite(path, {"model.json": described(path, format=9)}), "format 1, got 9"),
+        (lambda path: rewrite(path, {"model.json": described(path, format=9)}), "format 2, got 9"),
+        (
+            lambda path: rewrite(path, {"model.json": described(path, format=1)}),
+            "format 2, got 1; train it again with: dvc repro",
+        ),
+        (
+            lambda path: rewrite(path, {"model.json": described(path, pictures="round")}),
+            "must use one of digit, as_is, got round",
+        ),
+        (
+            lambda path: rewrite(
+                path, {"model.json": described(path, reference={"images": 3, "least": 2})}
+            ),
+            "has a reference that cannot be: 3 images, least 2",
+        ),
+        (
+            lambda path: rewrite(
+                path, {"model.json": described(path, reference={"images": 3, "least": 0.5})}
+            ),
+            "it has no reference.images",
+        ),
         (
             lambda path: rewrite(path, {"model.json": described(path, class_names=["a"])}),
             "must name 3 classes, one per output, got 1",

@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 from pipeline.base.params import VariantSettings
 from pipeline.base.params_file import read_params
 from pipeline.datasets.normalization import Normalization
-from pipeline.datasets.picture import center_digit, read_picture
+from pipeline.datasets.picture import center_digit, prepare_picture, read_picture
 from pipeline.nn.inspection import input_gradients, inspect
 from pipeline.nn.model_file import Model
 from pipeline.nn.network import Network
@@ -521,6 +521,38 @@ def test_a_chosen_picture_is_centred_as_predict_centres_it(drawing, few_digits, 
         assert farthest(seen(drawing), read_picture(path)) <= 6, path.name
         drawing.get_by_role("button", name="Clear").click()
         next_frame(drawing)
+
+
+def test_a_picture_of_an_image_of_the_set_is_taken_as_it_is(drawing, few_digits, tmp_path):
+    for image in few_digits.images[:10]:
+        Image.fromarray(image).save(tmp_path / "own.png")
+        drawing.get_by_label("Choose a picture…").set_input_files(tmp_path / "own.png")
+        expect(drawing.get_by_role("button", name="Clear")).to_be_enabled()
+        np.testing.assert_array_equal(seen(drawing), image)
+        drawing.get_by_role("button", name="Clear").click()
+        next_frame(drawing)
+
+
+def test_pictures_and_drawings_are_only_reduced_where_the_dataset_says_so(page, models, tmp_path):
+    path = tmp_path / "draw.html"
+    path.write_text(draw_page([replace(models[0], pictures="as_is")]), "utf-8")
+    page.goto(path.as_uri())
+    rng = np.random.default_rng(0)
+    for width, height in ((28, 28), (140, 140), (200, 90), (61, 150), (20, 13)):
+        grey = np.zeros((height, width), np.uint8)
+        grey[2 : height // 3, 3 : width // 2] = rng.integers(60, 256)
+        Image.fromarray(grey).save(tmp_path / "own.png")
+        page.get_by_label("Choose a picture…").set_input_files(tmp_path / "own.png")
+        expect(page.get_by_role("button", name="Clear")).to_be_enabled()
+        next_frame(page)
+        assert farthest(seen(page), read_picture(tmp_path / "own.png", "as_is")) <= 1
+        page.get_by_role("button", name="Clear").click()
+        next_frame(page)
+        assert seen(page) is None
+    draw(page, HANDWRITING[7])
+    Image.fromarray(paper(page).astype(np.uint8)).save(tmp_path / "drawn.png")
+    (expected,) = prepare_picture(tmp_path / "drawn.png", "as_is", invert=True).images
+    assert farthest(seen(page), expected) <= 1
 
 
 def test_a_dropped_picture_is_replaced_by_the_first_stroke(drawing, few_digits, tmp_path):

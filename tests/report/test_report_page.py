@@ -80,7 +80,7 @@ def figure(seed=0):
 def params(**others):
     known = {
         "source": "embedded", "class_names": list(DIGITS), "validation_size": 40, "test_size": 40,
-        "checksums": {},
+        "pictures": "digit", "checksums": {},
     }  # fmt: skip
     return {
         "seed": 7, "device": "cpu", "lr": None, "epochs": None, "batch_size": None,

@@ -86,6 +86,9 @@ def test_the_server_answers_the_page_and_the_curves_and_nothing_else(serve):
         assert b"<h1>Training</h1>" in answer.read()
     with pytest.raises(urllib.error.HTTPError, match="404"):
         urllib.request.urlopen(f"{address}/../params.yaml")
+    elsewhere = urllib.request.Request(f"{address}/curves", headers={"Host": "example.org:80"})
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(elsewhere)
 
 
 def test_a_port_that_is_taken_is_an_error_of_one_line(serve):
