@@ -16,11 +16,13 @@ class Description:
     """The contents of a Parquet file, stored in its schema metadata.
 
     source: the published set that the images equal, or their digests; independent of file format.
+    changes: what was changed in the images and labels of the files, such as `transpose`.
     """
 
     dataset: str
     class_names: tuple[str, ...]
     source: str
+    changes: tuple[str, ...] = ()
 
 
 class ExampleSet(Protocol):
