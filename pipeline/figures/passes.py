@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
+from numpy.typing import NDArray
 
 from pipeline.datasets.images import HEIGHT, WIDTH
 from pipeline.datasets.normalization import Normalization
@@ -28,6 +29,8 @@ FIELDS = 24
 """Receptive fields of the first layer shown at most."""
 _HEAD, _ROW = 2.5, 1.55
 """Inches of a figure's head and of each layer's row."""
+CLASSES = 12
+"""Most classes that have room one below the other."""
 
 
 def draw_image(ax: Axes, inputs: Array, normalization: Normalization) -> None:
@@ -41,12 +44,16 @@ def draw_image(ax: Axes, inputs: Array, normalization: Normalization) -> None:
 
 
 def draw_probabilities(ax: Axes, inspection: Inspection, class_names: tuple[str, ...]) -> None:
-    """Draw one bar per class with its percentage; the true class in green, a wrong one in red."""
+    """Draw one bar per class with its percentage; the true class in green, a wrong one in red.
+
+    Of many classes the most probable ones are drawn, and the true one.
+    """
     colours = [PALE] * len(class_names)
     colours[inspection.predicted] = RED
     colours[inspection.label] = GREEN
-    _draw_class_bars(ax, inspection.probabilities, colours, class_names)
-    for row, probability in enumerate(inspection.probabilities):
+    shown = _shown_classes(inspection)
+    _draw_class_bars(ax, inspection.probabilities, colours, class_names, shown)
+    for row, probability in enumerate(inspection.probabilities[shown]):
         ax.text(probability + 0.02, row, f"{probability:.1%}", va="center", fontsize=8, color=INK)
     ax.set_title(f"prediction: {class_names[inspection.predicted]}")
 
@@ -54,16 +61,30 @@ def draw_probabilities(ax: Axes, inspection: Inspection, class_names: tuple[str,
 def draw_truth(ax: Axes, inspection: Inspection, class_names: tuple[str, ...]) -> None:
     """Draw the ideal probabilities: 1 for the true class."""
     truth = np.arange(len(class_names)) == inspection.label
-    _draw_class_bars(ax, truth, [GREEN if true else PALE for true in truth], class_names)
+    colours = [GREEN if true else PALE for true in truth]
+    _draw_class_bars(ax, truth, colours, class_names, _shown_classes(inspection))
     ax.set_title(f"label: {class_names[inspection.label]}, cost {inspection.cost:.3g}")
 
 
+def _shown_classes(inspection: Inspection) -> NDArray[np.intp]:
+    """Return the classes to draw, in order: all, or the most probable ones and the true one."""
+    probabilities = inspection.probabilities
+    if len(probabilities) <= CLASSES:
+        return np.arange(len(probabilities))
+    most = np.argsort(-probabilities, kind="stable")[: CLASSES - 1]
+    return np.union1d(most, [inspection.label])
+
+
 def _draw_class_bars(
-    ax: Axes, shares: Array, colours: list[str], class_names: tuple[str, ...]
+    ax: Axes,
+    shares: Array,
+    colours: list[str],
+    class_names: tuple[str, ...],
+    shown: NDArray[np.intp],
 ) -> None:
-    rows = np.arange(len(class_names))
-    ax.barh(rows, shares, color=colours)
-    ax.set_yticks(rows, class_names)
+    rows = np.arange(len(shown))
+    ax.barh(rows, shares[shown], color=[colours[label] for label in shown])
+    ax.set_yticks(rows, [class_names[label] for label in shown])
     ax.set(xlim=(0, 1.2), xticks=[0, 0.5, 1], xticklabels=["0 %", "50 %", "100 %"])
     ax.invert_yaxis()
 

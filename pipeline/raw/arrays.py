@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
@@ -17,10 +18,14 @@ from numpy.typing import NDArray
 from pipeline.base.errors import DataError
 from pipeline.base.unpack import UNZIP_ERRORS, most_unpacked
 from pipeline.datasets.images import HEIGHT, PIXELS, WIDTH
-from pipeline.raw.contents import Content, Images, Labels, as_labels
+from pipeline.raw.contents import Content, Images, Labels, NoImagesError, as_labels
 from pipeline.raw.greys import as_bytes
 from pipeline.raw.names import split_of
 
+HEADER_ERRORS = (
+    KeyError, MemoryError, RecursionError, SyntaxError, TokenError, TypeError, ValueError,
+)  # fmt: skip
+"""Errors that NumPy raises for a damaged header, which is the text of a Python dictionary."""
 BLOCK = 4_096
 """Images per block."""
 IMAGE_SHAPES = {(HEIGHT, WIDTH), (PIXELS,), (HEIGHT, WIDTH, 1), (1, HEIGHT, WIDTH)}
@@ -39,6 +44,8 @@ def npz_contents(path: Path) -> list[Content]:
             unpacked = sum(info.file_size for info in archive.infolist())
     except (OSError, *UNZIP_ERRORS) as error:
         raise DataError(f"{path} is a damaged .npz file: {error}") from error
+    if not names:
+        raise NoImagesError(f"{path} must hold arrays of images and labels, got none")
     if unpacked > most_unpacked(path):
         raise DataError(f"{path} must unpack to at most {most_unpacked(path)} bytes")
     return [
@@ -109,7 +116,7 @@ def _header(place: object, file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[A
         version = npy.read_magic(file)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, by_columns, kind = read(file)
-    except (ValueError, TypeError, KeyError, SyntaxError, RecursionError, MemoryError) as error:
+    except HEADER_ERRORS as error:
         raise DataError(f"{place} is not a NumPy array: {str(error)[:200]}") from error
     if kind.hasobject:
         raise DataError(

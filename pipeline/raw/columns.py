@@ -14,7 +14,7 @@ LABELS = {
 """Names of a label column, in any case."""
 INDEXES = {"", "id", "index", "imageid", "image_id", "rowid", "row_id", "unnamed: 0"}
 """Names of a column that counts the rows; pandas writes one without a name."""
-_PIXEL = re.compile(r"[a-z]*[ _.-]?(\d+)(?:[x_.,-](\d+))?")
+_PIXEL = re.compile(r"[a-z]*[ _.-]?(\d{1,9})(?:[x_.,-](\d{1,9}))?")
 
 
 @dataclass(frozen=True)

@@ -34,13 +34,16 @@ def download_kaggle(name: str, folder: Path, retries: int, report: Callable[[str
 
     try:
         return Path(with_retries(attempt, retries, report))
+    except exceptions.UnauthenticatedError as error:
+        raise DataError(
+            f"{in_one_line(error)}: set KAGGLE_USERNAME and KAGGLE_KEY, from Kaggle's settings"
+        ) from error
     except (
         exceptions.BackendError,
         exceptions.ColabEnvironmentError,
         exceptions.CredentialError,
         exceptions.KaggleEnvironmentError,
         exceptions.NotFoundError,
-        exceptions.UnauthenticatedError,
         OSError,
         ValueError,
     ) as error:

@@ -20,6 +20,8 @@ from pipeline.raw.contents import Content, NoImagesError, Reading, Table, as_lab
 from pipeline.raw.greys import as_bytes
 from pipeline.raw.pictures import grey_picture
 
+PARQUET_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
+"""Errors that pyarrow raises for a damaged file."""
 BLOCK = 1_024
 """Images per block."""
 IMAGES = {"image", "img", "images", "pixels", "pixel_values"}
@@ -78,7 +80,7 @@ def parquet_blocks(path: Path, reading: Reading) -> Iterator[LabelledImages]:
 def _schema(path: Path) -> pa.Schema:
     try:
         schema = pq.read_schema(path)
-    except (pa.ArrowException, OSError) as error:
+    except PARQUET_ERRORS as error:
         raise DataError(f"{path} is not a Parquet file: {in_one_line(error)}") from error
     if len(set(schema.names)) < len(schema.names):
         raise DataError(f"{path} must have no two columns of the same name")
@@ -89,7 +91,7 @@ def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
     try:
         with pq.ParquetFile(path, pre_buffer=False) as file:
             yield from file.iter_batches(BLOCK, columns=columns, use_threads=False)
-    except (pa.ArrowException, OSError) as error:
+    except PARQUET_ERRORS as error:
         raise DataError(f"{path} is a damaged Parquet file: {in_one_line(error)}") from error
 
 

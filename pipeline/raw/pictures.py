@@ -1,7 +1,10 @@
 """Folders of pictures, one folder per class, as torchvision's ImageFolder reads them."""
 
 import io
+import struct
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +39,7 @@ def grey_picture(place: object, content: Path | bytes) -> NDArray[np.uint8]:
     """
     source = io.BytesIO(content) if isinstance(content, bytes) else content
     try:
-        with Image.open(source, formats=FORMATS) as picture:
+        with _strict(), Image.open(source, formats=FORMATS) as picture:
             if picture.size != (WIDTH, HEIGHT):
                 raise DataError(
                     f"{place} must be a picture of {WIDTH}x{HEIGHT} pixels, "
@@ -66,6 +69,16 @@ PICTURE_ERRORS = (
     IndexError,
     OverflowError,
     AttributeError,
+    struct.error,
     Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
 )
-"""Errors that Pillow raises for damaged files."""
+"""Errors that Pillow raises for damaged files, and for files that claim to be huge."""
+
+
+@contextmanager
+def _strict() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about damaged metadata, which is not used
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield

@@ -189,6 +189,12 @@ def test_a_wrong_header_is_refused(path, few_digits, rename, words):
         read_csv(path)
 
 
+def test_a_pixel_may_be_called_by_any_number(path, few_digits):
+    names, *rows = csv_rows(few_digits, "pixel0")
+    path.write_bytes(csv_bytes([[*names[:-1], "9" * 5000], *rows]))
+    assert_same(read_csv(path), few_digits)
+
+
 def test_smaller_images_without_a_header_are_refused(path, few_digits):
     path.write_bytes(csv_bytes([row[:65] for row in csv_rows(few_digits, None)]))
     with refused(path, "785 columns", "got 65"):

@@ -627,6 +627,10 @@ REFUSED = {
         lambda data: {"digits.mat": hdf5_header()},
         ["digits.mat", "version 7.3", "save it with -v7"],
     ),
+    "a MATLAB file of version 4": (
+        lambda data: {"digits.mat": mat_bytes(4, X=np.zeros((50, 784)))},
+        ["digits.mat", "version 5 to 7", "save it with -v7"],
+    ),
     "a damaged MATLAB file": (
         lambda data: {"digits.mat": b"MATLAB 5.0".ljust(124) + b"\0\1IM" + b"\x0f" * 40},
         ["digits.mat", "damaged .mat file"],
@@ -649,9 +653,9 @@ def npz_bytes(**arrays):
     return content.getvalue()
 
 
-def mat_bytes(**arrays):
+def mat_bytes(version=5, **arrays):
     content = io.BytesIO()
-    savemat(content, arrays)
+    savemat(content, arrays, format=str(version))
     return content.getvalue()
 
 
