@@ -18,6 +18,7 @@ import pyarrow as pa
 from pipeline.datasets.examples import Description
 from pipeline.datasets.parquet import write_images
 from pipeline.datasets.reorder import Scratch
+from pipeline.raw.contents import Reading
 from pipeline.raw.csv import csv_blocks
 from pipeline.raw.published import describe
 
@@ -39,12 +40,12 @@ def main(path: Path, repeats: int) -> None:
 
         def convert() -> None:
             with Scratch(Path(folder)) as scratch:
-                data = scratch.store(csv_blocks(path))
+                data = scratch.store(csv_blocks(path, Reading(print)))
                 write_images(target, data, Description("csv", (), describe(data)))
 
         works: dict[str, Callable[[], object]] = {
             "pandas.read_csv": lambda: pd.read_csv(path),
-            "csv_blocks": lambda: list(csv_blocks(path)),
+            "csv_blocks": lambda: list(csv_blocks(path, Reading(print))),
             "convert to Parquet": convert,
         }
         times: dict[str, list[float]] = {name: [] for name in works}

@@ -1,4 +1,4 @@
-"""Stage convert: data/raw/ in IDX or CSV -> data/parquet/{train,test}.parquet."""
+"""Stage convert: data/raw/ in any format -> data/parquet/{train,test}.parquet."""
 
 from pathlib import Path
 
@@ -9,10 +9,13 @@ from pipeline.base.errors import SettingsError
 from pipeline.base.files import whole_folder
 from pipeline.base.params_file import read_params
 from pipeline.datasets.examples import Description
-from pipeline.datasets.images import check_labels
 from pipeline.datasets.parquet import write_images
 from pipeline.datasets.reorder import Scratch
-from pipeline.raw.find import TEST, TRAIN, open_raw
+from pipeline.raw.changes import changes_of
+from pipeline.raw.contents import Reading
+from pipeline.raw.find import open_raw
+from pipeline.raw.names import TEST, TRAIN
+from pipeline.raw.plausible import check_plausible
 from pipeline.raw.published import describe, differences
 
 RAW = Path("data/raw")
@@ -24,11 +27,17 @@ def main() -> None:
     """Convert the raw files to Parquet and compare them with the published sets."""
     settings = read_params()
     dataset = settings.chosen_dataset
-    raw, warnings = open_raw(RAW)
+    classes, changes = tuple(dataset.class_names), changes_of(settings.dataset, dataset)
+    raw, warnings = open_raw(RAW, dataset.files)
     with whole_folder(PARQUET) as folder, Scratch(folder) as scratch:
-        splits = {split: scratch.store(files.blocks()) for split, files in raw.items()}
+        reading = Reading(warn, classes)
+        splits = {
+            split: scratch.store(changes.made(split, files.blocks(reading)))
+            for split, files in raw.items()
+        }
         for split, data in splits.items():
-            check_labels(f"{settings.dataset} {split} set", data.labels, len(dataset.class_names))
+            files = raw[split].names[0]
+            warnings += check_plausible(settings.dataset, split, data, dataset, files)
             warnings += differences(settings.dataset, split, data)
         for warning in warnings:
             warn(warning)
@@ -48,7 +57,7 @@ def main() -> None:
             sources[TEST] = sources[TRAIN]
         for split, data in splits.items():
             description = Description(
-                settings.dataset, tuple(dataset.class_names), sources[split], dataset.pictures
+                settings.dataset, classes, sources[split], dataset.pictures, changes.described()
             )
             write_images(folder / f"{split}.parquet", data, description)
     for split, data in splits.items():

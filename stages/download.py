@@ -19,7 +19,13 @@ def main() -> None:
     settings = read_params()
     dataset = settings.chosen_dataset
     with whole_folder(RAW) as folder:
-        source = fetch(dataset.source, folder, checksums=dataset.checksums, report=warn)
+        source = fetch(
+            dataset.source,
+            folder,
+            files=dataset.files,
+            checksums=dataset.checksums,
+            report=warn,
+        )
     click.echo(f"{settings.dataset} from {printable(source)}")
 
 

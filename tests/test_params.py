@@ -95,7 +95,12 @@ def test_a_setting_that_is_left_out_changes_nothing():
         ),
         ("seed", -1, "seed must be >= 0, got -1"),
         ("device", "tpu", "device must be one of 'cpu', 'gpu' or 'auto', got 'tpu'"),
-        ("dataset", "emnist", "dataset must be one of fashion-mnist, mnist, mnist-5k, got emnist"),
+        (
+            "dataset",
+            "emnist",
+            "dataset must be one of emnist-digits, emnist-letters, fashion-mnist, kmnist, mnist, "
+            "mnist-5k, qmnist, got emnist",
+        ),
         ("normalize", None, "normalize must be one of 'scale' or 'standardize', got None"),
         (
             "tracking",

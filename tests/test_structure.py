@@ -84,7 +84,10 @@ def test_imports_point_one_way():
         ("dvclive", r"pipeline/tracking/dvclive\.py"),
         ("wandb", r"pipeline/tracking/wandb\.py"),
         ("mlflow", r"pipeline/tracking/mlflow\.py"),
-        ("pyarrow", r"pipeline/(raw/(csv|sample)|datasets/(pixel_file|parquet))\.py"),
+        (
+            "pyarrow",
+            r"pipeline/(raw/(csv|parquet_tables|sample)|datasets/(pixel_file|parquet))\.py",
+        ),
         ("sklearn", r"nowhere"),
         ("scipy", r"pipeline/(tuning/repeats|datasets/segmentation)\.py"),
         ("onnx", r"pipeline/export/onnx\.py"),

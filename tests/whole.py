@@ -13,9 +13,17 @@ from pipeline.datasets.images import HEIGHT, WIDTH, LabelledImages
 from pipeline.datasets.normalization import Normalization
 from pipeline.datasets.parquet import open_images
 from pipeline.datasets.split import split_rows
+from pipeline.raw.contents import Reading
 from pipeline.raw.csv import csv_blocks
 from pipeline.raw.find import open_raw
 from pipeline.raw.idx import idx_image_blocks
+
+
+def _unexpected(message: str) -> None:
+    raise AssertionError(f"unexpected: {message}")
+
+
+READING = Reading(_unexpected, tuple("0123456789"))
 
 
 def collect(blocks: Iterable[LabelledImages]) -> LabelledImages:
@@ -28,12 +36,12 @@ def collect(blocks: Iterable[LabelledImages]) -> LabelledImages:
 
 
 def read_csv(path: Path) -> LabelledImages:
-    return collect(csv_blocks(path))
+    return collect(csv_blocks(path, READING))
 
 
 def read_raw(folder: Path) -> tuple[dict[str, LabelledImages], list[str]]:
     splits, warnings = open_raw(folder)
-    return {split: collect(files.blocks()) for split, files in splits.items()}, warnings
+    return {split: collect(files.blocks(READING)) for split, files in splits.items()}, warnings
 
 
 def read_idx_images(path: Path) -> NDArray[np.uint8]:

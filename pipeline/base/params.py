@@ -117,6 +117,16 @@ class DatasetSettings(_Strict):
     checksums: dict[str, Annotated[str, Field(pattern=r"^(md5|sha256):[0-9a-f]+$")]]
     """`md5:...` or `sha256:...` per file name, verified when a file is downloaded from a mirror.
     Required, even if {}: DVC tracks this key, so that a checksum added later is verified."""
+    files: Annotated[str, Field(min_length=1)] | None = None
+    """The name of the set to take from a source that has several. DVC tracks this key too."""
+    invert: bool | None = None
+    """Whether images are dark on light; null if they are not known to be, and should be checked."""
+    scale: Rate | None = None
+    """What pixels are multiplied by, so that the brightest is near 255; null: 1, and checked."""
+    transpose: bool | None = None
+    """Whether rows and columns are exchanged, as in EMNIST; null: they are not, and checked."""
+    first_label: Annotated[int, Field(ge=0, le=255)] | None = None
+    """The label of the first class; null: 0, and checked."""
 
 
 class Augment(_Strict):

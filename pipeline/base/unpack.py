@@ -42,8 +42,9 @@ class Unpacked(gzip.GzipFile):
 
     def read(self, size: int | None = -1) -> bytes:
         """Read at most `size` bytes."""
+        left = self._most + 1 - self.tell()
         try:
-            content = super().read(size)
+            content = super().read(left if size is None or size < 0 else min(size, left))
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise DataError(f"{self._path} is a damaged gzip file: {error}") from error
         if self.tell() > self._most:

@@ -20,12 +20,14 @@ class Description:
 
     source: the published set that the images equal, or their digests; independent of file format.
     pictures: how a user's picture becomes such an image.
+    changes: what was changed in the images and labels of the files, such as `transpose`.
     """
 
     dataset: str
     class_names: tuple[str, ...]
     source: str
     pictures: Pictures = "digit"
+    changes: tuple[str, ...] = ()
 
 
 class ExampleSet(Protocol):

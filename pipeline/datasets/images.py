@@ -53,13 +53,17 @@ class LabelledImages:
         return LabelledImages(self.images[rows], self.labels[rows])
 
 
-def check_labels(name: str, labels: NDArray[np.uint8], classes: int) -> None:
-    """Raise DataError unless there are images and all labels are below `classes`."""
+def check_labels(name: str, labels: NDArray[np.uint8], classes: int, advice: str = "") -> None:
+    """Raise DataError unless there are images and all labels are below `classes`.
+
+    advice: what to do about labels that begin with 1, if that is all there is to it.
+    """
     if not len(labels):
         raise DataError(f"{name} has no images")
     if (highest := int(labels.max())) >= classes:
         row = int(np.argmax(labels >= classes))
         raise DataError(
-            f"{name} must have labels from 0 to {classes - 1}, got {highest} "
-            f"(first such label in row {row})"
+            f"{name} must have labels from 0 to {classes - 1}, one per name in class_names, got "
+            f"{highest} (first such label in row {row})"
+            + (f"; {advice}" if advice and labels.min() == 1 and highest == classes else "")
         )

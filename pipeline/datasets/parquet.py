@@ -146,7 +146,8 @@ def read_examples(path: Path) -> Examples:
 
 
 def _metadata(description: Description) -> dict[str, str]:
-    return {
+    changes = {"changes": json.dumps(description.changes)} if description.changes else {}
+    return changes | {
         "dataset": description.dataset,
         "shape": json.dumps([HEIGHT, WIDTH]),
         "class_names": json.dumps(description.class_names),
@@ -166,6 +167,7 @@ def _description(file: PixelFile) -> Description:
             tuple(json.loads(metadata[b"class_names"])),
             metadata[b"source"].decode(),
             cast("Pictures", pictures),
+            tuple(json.loads(metadata.get(b"changes", b"[]"))),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(

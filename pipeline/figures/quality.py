@@ -15,6 +15,8 @@ AREA = 80
 """Area of the point of the fullest bin, in square points; that of others is in proportion."""
 APART = 0.13
 """Half the distance of a class's two points, in lines."""
+MANY = 20
+"""Number of classes beyond which their cells are smaller."""
 
 
 def draw_confusion(ax: Axes, counts: Array, class_names: tuple[str, ...]) -> None:
@@ -48,7 +50,8 @@ def draw_confusion(ax: Axes, counts: Array, class_names: tuple[str, ...]) -> Non
 def confusion_figure(counts: Array, class_names: tuple[str, ...], title: str) -> Figure:
     """Draw the confusion matrix of test images."""
     with style():
-        side, names = 0.5 * len(class_names), names_width(class_names)
+        many = max(0, len(class_names) - MANY)
+        side, names = 0.5 * (len(class_names) - many) + 0.3 * many, names_width(class_names)
         figure = Figure(figsize=(max(side + names + 0.9, 5.6), side + names + 1.3))
         ax = figure.subplots(gridspec_kw=margins(figure, names + 0.6, 0.3, names + 0.7, 0.6))
         draw_confusion(ax, counts, class_names)

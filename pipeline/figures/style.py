@@ -1,7 +1,9 @@
 """The style of all figures; the same data give the same bytes."""
 
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 from PIL import Image
 
 from pipeline.base.files import whole_file
@@ -48,8 +51,24 @@ _STYLE: dict[str, Any] = {
 
 
 def literal(name: str) -> str:
-    """Return a name in the form that matplotlib shows as it is: between two $ it sees a formula."""
-    return name.replace("$", r"\$")
+    """Return a name in the form that matplotlib shows as it is: between two $ it sees a formula.
+
+    A character that the font lacks is spelled by its name in Unicode, such as `ki` for a kana.
+    """
+    return "".join(map(_spelled, name)).replace("$", r"\$")
+
+
+def _spelled(char: str) -> str:
+    if ord(char) in _characters():
+        return char
+    word = unicodedata.name(char, "-").split()[-1].lower()
+    return f"U+{ord(char):04X}" if "-" in word else word
+
+
+@cache
+def _characters() -> frozenset[int]:
+    """Return the characters that the font has."""
+    return frozenset(get_font(findfont(_STYLE["font.family"])).get_charmap())
 
 
 @contextmanager

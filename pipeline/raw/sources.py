@@ -6,13 +6,14 @@ import os
 import re
 import shutil
 import tarfile
-import zipfile
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from pipeline.base.errors import DataError, DownloadError, in_one_line
-from pipeline.base.unpack import UNZIP_ERRORS, most_unpacked
-from pipeline.raw.find import check_raw, choose_files
+from pipeline.base.unpack import UNZIP_ERRORS
+from pipeline.raw.archives import is_archive, unpack, with_tables
+from pipeline.raw.find import check_raw, files_in, find_set
+from pipeline.raw.formats import format_of
 from pipeline.raw.idx import write_idx
 from pipeline.raw.sample import read_sample
 
@@ -26,6 +27,10 @@ IDX_FILES = (
     "t10k-images-idx3-ubyte.gz",
     "t10k-labels-idx1-ubyte.gz",
 )
+SCRATCH = ".download"
+"""Hidden, so that it is not part of the data."""
+_INSIDE = rf"{{}}/(?:{re.escape(SCRATCH)}/(?:(?:unpacked|kaggle)/)?)?"
+"""The folders in which files lie only for the time of the download."""
 Report = Callable[[str], None]
 """Called with each failure that is not final, as one line."""
 
@@ -34,26 +39,28 @@ def fetch(
     sources: tuple[str, ...],
     folder: Path,
     *,
+    files: str | None = None,
     checksums: dict[str, str],
     report: Report,
     retries: int = RETRIES,
 ) -> str:
     """Put the training and test files of the first source that works into an empty `folder`.
 
-    Sources are tried in order; `report` receives the reason for trying the next one. A source whose
-    files cannot be read fails too. Returns the source used. Raises DownloadError, naming every
-    source and why it failed, if none works; OSError if the disk of `folder` is full.
+    files: the name of the set, if a source has several. Sources are tried in order; `report`
+    receives the reason for trying the next one. A source whose files cannot be read fails too.
+    Returns the source used. Raises DownloadError, naming every source and why it failed, if none
+    works; OSError if the disk of `folder` is full.
     """
     failures = []
     for source in sources:
         try:
-            _fetch_one(source, folder, checksums, retries, report)
-            check_raw(folder)
+            _fetch_one(source, folder, files, checksums, retries, report)
+            check_raw(folder, files)
         except (DataError, OSError) as error:
             full = _full_disk(error)
             if full is not None:  # another source would not help
                 raise OSError(full.errno, full.strerror) from error
-            reason = in_one_line(error).replace(f"{folder}/", "")
+            reason = re.sub(_INSIDE.format(re.escape(str(folder))), "", in_one_line(error))
             failures.append(f"{source}: {reason}")
             if len(failures) < len(sources):
                 report(f"source {source} failed: {reason}")
@@ -74,19 +81,28 @@ def _full_disk(error: BaseException | None) -> OSError | None:
 
 
 def _fetch_one(
-    source: str, folder: Path, checksums: dict[str, str], retries: int, report: Report
+    source: str,
+    folder: Path,
+    wanted: str | None,
+    checksums: dict[str, str],
+    retries: int,
+    report: Report,
 ) -> None:
     if source == EMBEDDED:
         _fetch_embedded(folder)
-    elif source.startswith(KAGGLE):
-        _fetch_kaggle(source.removeprefix(KAGGLE), folder, retries, report)
+        return
+    download = folder / SCRATCH
+    download.mkdir()
+    if source.startswith(KAGGLE):
+        _choose_kaggle(source.removeprefix(KAGGLE), folder, wanted, retries, report)
     elif re.match(r"https?://", source):
-        _fetch_mirror(source, folder, checksums, retries, report)
+        _choose(_fetch_mirror(source, download, checksums, retries, report), folder, wanted)
     elif re.match(r"[a-z][a-z0-9+.]*:/", source):
         raise DataError("must be embedded, kaggle:<owner>/<dataset>, https://... or a path")
     else:
         # Path.expanduser raises for a user that does not exist.
-        _fetch_path(Path(os.path.expanduser(source)), folder)  # noqa: PTH111
+        _choose(Path(os.path.expanduser(source)), folder, wanted)  # noqa: PTH111
+    shutil.rmtree(download)
 
 
 def _fetch_embedded(folder: Path) -> None:
@@ -95,37 +111,39 @@ def _fetch_embedded(folder: Path) -> None:
     write_idx(folder / "train-labels-idx1-ubyte", sample.labels)
 
 
-def _fetch_kaggle(dataset: str, folder: Path, retries: int, report: Report) -> None:
-    """Download a Kaggle dataset and copy its training and test files."""
-    if not re.fullmatch(r"[\w-]+/[\w-]+", dataset):
-        raise DataError(f"must name a dataset as kaggle:<owner>/<dataset>, got {dataset}")
+def _choose_kaggle(
+    name: str, folder: Path, wanted: str | None, retries: int, report: Report
+) -> None:
+    """Download a Kaggle dataset or competition and copy its training and test files."""
+    if not re.fullmatch(r"[\w-]+/[\w-]+", name):
+        raise DataError(
+            "must name a dataset as kaggle:<owner>/<dataset> or a competition as "
+            f"kaggle:competitions/<name>, got {name}"
+        )
     from pipeline.raw.kaggle import download_kaggle
 
     def report_failure(failure: str) -> None:
-        report(f"source {KAGGLE}{dataset}: {failure}")
+        report(f"source {KAGGLE}{name}: {failure}")
 
-    unpacked = folder / "download"
     try:
-        _copy_chosen(download_kaggle(dataset, unpacked, retries, report_failure), folder)
+        unpacked = download_kaggle(name, folder / SCRATCH / "kaggle", retries, report_failure)
+        _choose(unpacked, folder, wanted)
     except (DataError, tarfile.TarError, *UNZIP_ERRORS) as error:
         raise DataError(f"Kaggle: {in_one_line(error)}") from error
-    shutil.rmtree(unpacked, ignore_errors=True)  # absent in a notebook, which uses its own folder
 
 
 def _fetch_mirror(
     url: str, folder: Path, checksums: dict[str, str], retries: int, report: Report
-) -> None:
-    """Download the four IDX files of a URL that ends in '/', or a single file or zip archive."""
+) -> Path:
+    """Download the files of a URL that ends in '/', or a single file, and return the path.
+
+    The files are those of MNIST, or those that have a checksum if they are called otherwise.
+    """
     name = re.split(r"[?#]", url)[0].rpartition("/")[2]
-    if not name:
-        for part in IDX_FILES:
-            _download(url + part, part, folder, checksums, retries, report)
-        return
-    archive = folder / "download"
-    archive.mkdir()
-    _download(url, name, archive, checksums, retries, report)
-    _fetch_path(archive / name, folder)
-    shutil.rmtree(archive)
+    several = IDX_FILES if set(IDX_FILES) & set(checksums) or not checksums else tuple(checksums)
+    for part in [name] if name else several:
+        _download(url if name else url + part, part, folder, checksums, retries, report)
+    return folder / name
 
 
 def _download(
@@ -160,49 +178,30 @@ def _matches(path: Path, checksum: str) -> bool:
     return found.hexdigest() == digest
 
 
-def _fetch_path(path: Path, folder: Path) -> None:
+def _choose(path: Path, folder: Path, wanted: str | None) -> None:
+    """Copy the files of a set from a folder, an archive or a single file."""
+    scratch = folder / SCRATCH / "unpacked"
     if path.is_dir():
-        _copy_chosen(path, folder)
+        files = with_tables(files_in(path), scratch)
+        archives = [file for file in files.values() if is_archive(file)]
+        if len(archives) == 1 and not any(map(format_of, files)):
+            files = unpack(archives[0], scratch)
     elif not path.exists():
         looked = "" if path.is_absolute() else f", looked for {path.absolute()}"
         raise DataError(f"does not exist{looked}")
     elif not path.is_file():
         raise DataError("must be a file or a folder, not a device or a pipe")
-    elif path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
-        _extract_chosen(path, folder)
+    elif is_archive(path):
+        files = unpack(path, scratch)
     else:
-        choose_files([path.name])
-        shutil.copyfile(path, folder / path.name)
-
-
-def _copy_chosen(source: Path, folder: Path) -> None:
-    """Copy only the files of the training and test sets."""
-    names = [path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()]
-    for name in choose_files(names).names():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source / name, folder / name)
-
-
-def _extract_chosen(archive: Path, folder: Path) -> None:
+        files = {path.name: path}
     try:
-        with zipfile.ZipFile(archive) as content:
-            names = [info.filename for info in content.infolist() if not info.is_dir()]
-            for name in names:
-                if _leaves(name):
-                    raise DataError(f"holds a path that leaves its folder: {name}")
-            chosen = choose_files(names).names()
-            most = most_unpacked(archive)
-            if sum(content.getinfo(name).file_size for name in chosen) > most:
-                raise DataError(f"must unpack to at most {most} bytes")
-            for name in chosen:
-                target = folder / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with content.open(name) as packed, open(target, "wb") as unpacked:
-                    shutil.copyfileobj(packed, unpacked)
-    except UNZIP_ERRORS as error:
-        raise DataError(f"is a damaged or encrypted zip archive: {error}") from error
-
-
-def _leaves(name: str) -> bool:
-    path = PurePosixPath(name.replace("\\", "/"))
-    return path.is_absolute() or ".." in path.parts or bool(re.match(r"[A-Za-z]:", name))
+        chosen = find_set(files, wanted).names()
+    except DataError as error:
+        if not path.is_dir() and set(files) == {path.name} and "beside it" in str(error):
+            raise DataError(f"is one file of a set; name its folder, {path.parent}") from error
+        raise
+    for name in chosen:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.move if files[name].is_relative_to(folder) else shutil.copyfile
+        copy(files[name], folder / name)

@@ -279,12 +279,15 @@ FAILURES = {
     "nothing downloaded": (
         "convert",
         lambda project, digits: None,
-        ["no training set in IDX or CSV among: earlier"],
+        ["no training set (IDX, CSV, ", "among: earlier"],
     ),
     "a label beyond the classes": (
         "convert",
         too_many_classes,
-        ["mine train set must have labels from 0 to 8, got 9 (first such label in row 9)"],
+        [
+            "the train set of mine must have labels from 0 to 8, one per name in class_names, "
+            "got 9 (first such label in row 9)"
+        ],
     ),
     "no test_size": (
         "convert",

@@ -17,7 +17,7 @@ from random import Random
 import click
 
 FINDINGS = Path(".fuzz")
-LONGEST = 16_384
+LONGEST = 32_768
 """Limit of bytes per input."""
 
 

@@ -6,6 +6,7 @@ as the pipeline does.
 
 import gzip
 import io
+import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -14,7 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
+from scipy.io import savemat
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.params import VariantSettings
@@ -27,6 +31,8 @@ from pipeline.nn.model_file import Model, load_model, save_model
 from pipeline.nn.prediction import predict_probabilities
 from pipeline.nn.reference import Reference
 from pipeline.nn.training import make_network
+from pipeline.raw.contents import Reading
+from pipeline.raw.find import open_raw
 from pipeline.raw.idx import read_idx_labels
 from pipeline.raw.sources import fetch
 from tests.layouts import csv_bytes, csv_rows, gzipped, idx_files
@@ -107,6 +113,130 @@ def _zip_seeds() -> list[bytes]:
         zipped(table, zipfile.ZIP_BZIP2),
         zipped(table, zipfile.ZIP_LZMA),
     ]
+
+
+def _reads(*names: str) -> Callable[[bytes, Path], None]:
+    """Return a reader of a training set whose files, by name, have the content."""
+
+    def read(content: bytes, folder: Path) -> None:
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        splits, _ = open_raw(folder)
+        for files in splits.values():
+            for _ in files.blocks(Reading(lambda _: None, ("0", "1", "2"))):
+                pass
+
+    return read
+
+
+def _arff_seeds() -> list[bytes]:
+    attributes = [f"@attribute p{number} real" for number in range(784)]
+    attributes.append("@attribute class {0,1,2}")
+    rows = csv_rows(_digits(), None, label_at=784)
+    seeds = []
+    for number in ("{}", "{}.0"):
+        data = [",".join(map(number.format, row)) for row in rows]
+        seeds.append("\n".join(["% c", "@relation d", *attributes, "@data", *data, ""]).encode())
+    return seeds
+
+
+def _numbers_seeds() -> list[bytes]:
+    """Return tables with floats, other separators, an index, comments and blank lines."""
+    rows = csv_rows(_digits(), "pixel0")
+    head, *data = rows
+    floats = [[row[0], *(f"{int(cell) / 255:.3f}" for cell in row[1:])] for row in data]
+    indexed = [["", *head], *([str(number), *row] for number, row in enumerate(data))]
+    return [
+        *(separator.join(head).encode() + b"\n" + "\n".join(map(separator.join, floats)).encode()
+          for separator in ",;\t"),
+        csv_bytes(indexed, ",\n"),
+        b"\n# digits\n" + csv_bytes(rows, "\n\n"),
+        csv_bytes(csv_rows(_digits(), None, label_at=784), "\n"),
+    ]  # fmt: skip
+
+
+def _npz_seeds() -> list[bytes]:
+    images, labels = _digits().images, _digits().labels
+    seeds = []
+    for arrays in (
+        {"x_train": images, "y_train": labels, "x_test": images, "y_test": labels},
+        {"images": images.reshape(3, 784) / np.float32(255), "labels": labels.astype(np.int64)},
+        {"arr_0": images[..., None], "arr_1": labels[:, None]},
+    ):
+        for save in (np.savez, np.savez_compressed):
+            content = io.BytesIO()
+            save(content, **arrays)  # type: ignore[arg-type]
+            seeds.append(content.getvalue())
+    return seeds
+
+
+def _parquet_seeds() -> list[bytes]:
+    data, seeds = _digits(), []
+    pictures = [{"bytes": content, "path": None} for content in _folder_seeds()[:3]]
+    labels = data.labels.tolist()
+    for image in (
+        pa.array(pictures, pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+        pa.array(data.images.tolist()),
+        pa.array((data.images.reshape(3, 784) / 255).tolist()),
+    ):
+        for compression in ("none", "snappy", "zstd"):
+            content = io.BytesIO()
+            pq.write_table(pa.table({"image": image, "label": labels}), content,
+                           compression=compression)  # fmt: skip
+            seeds.append(content.getvalue())
+    return seeds
+
+
+def _mat_seeds() -> list[bytes]:
+    data, seeds = _digits(), []
+    images, labels = data.images.reshape(3, 784), data.labels[:, None]
+    split = {"images": images, "labels": labels}
+    for values in (
+        {"dataset": {"train": split, "test": split}},
+        {"data": images.T, "label": labels.T},
+        {"x": images / 255, "y": labels.astype(float)},
+    ):
+        for compressed in (True, False):
+            content = io.BytesIO()
+            savemat(content, values, do_compression=compressed)
+            seeds.append(content.getvalue())
+    return seeds
+
+
+def _folder_seeds() -> list[bytes]:
+    seeds = []
+    for form, mode in (
+        ("PNG", "L"), ("PNG", "RGB"), ("PNG", "P"), ("PNG", "1"), ("PNG", "RGBA"), ("JPEG", "L"),
+        ("BMP", "RGB"), ("GIF", "L"), ("WEBP", "RGB"), ("TIFF", "L"), ("PPM", "L"),
+    ):  # fmt: skip
+        content = io.BytesIO()
+        Image.fromarray(_digits().images[1]).convert(mode).save(content, form)
+        seeds.append(content.getvalue())
+    return seeds
+
+
+def _read_tar(content: bytes, folder: Path) -> None:
+    """Extract the training set from a tar archive, as `download` does."""
+    path = folder / ("a.tar.gz" if content[:2] == b"\x1f\x8b" else "a.tar")
+    path.write_bytes(content)
+    (folder / "raw").mkdir()
+    fetch((str(path),), folder / "raw", checksums={}, report=lambda _: None)
+
+
+def _tar_seeds() -> list[bytes]:
+    seeds = []
+    table = {"a/train.csv": csv_bytes(csv_rows(_digits(), None))}
+    packed = {"train.csv.zip": zipped({"train.csv": table["a/train.csv"]}, zipfile.ZIP_DEFLATED)}
+    for files in (idx_files("train", _digits()), table, packed):
+        content = io.BytesIO()
+        with tarfile.open(fileobj=content, mode="w") as archive:
+            for name, data in files.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+        seeds += [content.getvalue(), gzip.compress(content.getvalue())]
+    return seeds
 
 
 def zipped(files: dict[str, bytes], method: int) -> bytes:
@@ -226,6 +356,23 @@ _TABLE_WORDS = (
     b"label,", b"pixel0", b"1x1", b",", b",255", b",256", b",-1", b",1.0", b",1e2", b",nan", b'"',
     b'""', b"\r\n", b"\n\n", b"\0", b"\xef\xbb\xbf", b"0" * 5000,
 )
+_ARFF_WORDS = (
+    b"@attribute ", b"@ATTRIBUTE 'a b' {1,2}", b"@data", b"@relation x", b"%", b"{0 1}", b"'", b"?",
+    b",", b".5", b"1e999", b"-1", b"\0",
+)
+_PARQUET_WORDS = (
+    b"PAR1", b"PARE", b"schema", b"image", b"label", b"bytes", b"\x15\0", b"\x19\xfc\x7f", b"\x8e",
+    b"\xff\xff\xff\x7f", b"ARROW:schema",
+)
+_MAT_WORDS = (
+    b"MI", b"IM", b"\0\1IM", b"\0\2IM", b"\x0e\0\0\0", b"\x0f\0\0\0", b"\5\0\4\0",
+    b"\xff\xff\xff\x7f", b"\x11\0\0\0", b"\2\0\0\0", b"dataset",
+)
+_TAR_WORDS = (
+    b"ustar\x0000", b"ustar  \0", b"../", b"/", b"train.csv", b"x", b"L", b"K", b"g", b"S",
+    b"0000644", b"30 path=../train.csv\n",
+    b"19 size=99999999999\n", b"\x80\0\0\0\0\0\0\1", b"\xff" * 8,
+)
 _ZIP_WORDS = (
     b"PK\1\2", b"PK\3\4", b"PK\5\6", b"PK\6\6", b"PK\6\7", b"../", b"/", b"\\", b"C:", b"train.csv",
     b"\1\0", b"\0\x08", b"\xff\xff\xff\xff", b"ux\x0b\0", b"up",
@@ -251,6 +398,13 @@ _PICTURE_WORDS = (
 READERS = {
     "idx": Reader(_read_idx, _idx_seeds, _IDX_WORDS),
     "csv": Reader(_read_table, _table_seeds, _TABLE_WORDS),
+    "csv of numbers": Reader(_reads("train.csv"), _numbers_seeds, _TABLE_WORDS),
+    "arff": Reader(_reads("train.arff"), _arff_seeds, _ARFF_WORDS),
+    "npz of images": Reader(_reads("train.npz"), _npz_seeds, _MODEL_WORDS),
+    "parquet": Reader(_reads("train.parquet"), _parquet_seeds, _PARQUET_WORDS),
+    "mat": Reader(_reads("train.mat"), _mat_seeds, _MAT_WORDS),
+    "folder": Reader(_reads("train/1/a.png"), _folder_seeds, _PICTURE_WORDS),
+    "tar": Reader(_read_tar, _tar_seeds, _TAR_WORDS),
     "zip": Reader(_read_zip, _zip_seeds, _ZIP_WORDS),
     "npz": Reader(_read_model, _model_seeds, _MODEL_WORDS),
     "params.yaml": Reader(_read_params, lambda: [PARAMS], _PARAMS_WORDS),

@@ -8,6 +8,7 @@ import json
 import pickle
 import struct
 import subprocess
+import tarfile
 import zipfile
 import zlib
 from random import Random
@@ -117,6 +118,32 @@ def claiming(width: int, height: int) -> bytes:
     return bytes(content)
 
 
+def header(kind: str, shape: str) -> bytes:
+    """Return the header of an array that may lie."""
+    text = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\1\0" + struct.pack("<H", len(text)) + text
+
+
+def arrays(images: bytes) -> bytes:
+    """Return a .npz file of images and labels, of which the images are given as they are."""
+    labels = header("|u1", "(1000000000,)" if b"1000000000" in images else "(3,)") + bytes(3)
+    return zipped({"x.npy": images, "y.npy": labels}, zipfile.ZIP_STORED)
+
+
+def mat_bomb() -> bytes:
+    """Return a .mat file with an element that unpacks to zeros."""
+    packed = zlib.compress(bytes(BOMB), 9)
+    start = b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM"
+    return start + struct.pack("<II", 15, len(packed)) + packed
+
+
+def tar_of(name: str, size: int) -> bytes:
+    """Return the header of a file in a tar archive."""
+    info = tarfile.TarInfo(name)
+    info.size = size
+    return info.tobuf()
+
+
 IMAGES = struct.pack(">HBBIII", 0, 8, 3, 2**31, 28, 28)
 LABELS = struct.pack(">HBBI", 0, 8, 1, 2**31)
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(%pipe%touch pwned) run\n"
@@ -129,8 +156,55 @@ REFUSED = {
         "2^31 labels in a gzip bomb": (lambda: gzip_bomb(LABELS), "must start with the IDX magic"),
     },
     "csv": {
-        "an endless line": (lambda: gzip_bomb(b"0,"), "must have 785 columns"),
+        "an endless line": (lambda: gzip_bomb(b"0,"), "is not text in UTF-8"),
         "an endless file": (lambda: gzip_bomb(ONE_ROW * 2), ""),
+    },
+    "npz of images": {
+        "half a header": (
+            lambda: arrays(header("|u1", "(3, 28, 28")),
+            "is not a NumPy array",
+        ),
+        "a shape of terabytes": (
+            lambda: arrays(header("|u1", "(1000000000, 28, 28)")),
+            "must hold 1000000000 bytes after its header, got 3",
+        ),
+        "a pickle": (lambda: arrays(header("|O", "(3,)")), "pickled"),
+        "a bomb": (
+            lambda: zipped({"x.npy": bytes(BOMB)}, zipfile.ZIP_DEFLATED),
+            "must unpack to at most",
+        ),
+    },
+    "parquet": {
+        "a name that is not text": (
+            lambda: READERS["parquet"].seeds()[0].replace(b"label", b"\x84abel"),
+            "is not a Parquet file",
+        ),
+        "text": (lambda: b"PAR1 and PAR1", "is not a Parquet file"),
+    },
+    "mat": {
+        "an array of no known kind": (
+            lambda: (
+                READERS["mat"]
+                .seeds()[1]
+                .replace(b"\6\0\0\0\x08\0\0\0\x09", b"\6\0\0\0\x08\0\0\0\x1f")
+            ),
+            "must hold arrays of images and labels, got none",
+        ),
+        "a bomb": (lambda: mat_bomb(), "must unpack to at most"),
+    },
+    "folder": {
+        "a picture of 50,000x50,000 pixels": (lambda: claiming(50_000, 50_000), "exceeds limit"),
+    },
+    "tar": {
+        "a bomb": (lambda: gzip_bomb(tar_of("train.csv", BOMB)), "must unpack to at most"),
+        "a bomb in a file that is ignored": (
+            lambda: gzip_bomb(tar_of("x.bin", BOMB)),
+            "",
+        ),
+        "a path above its folder": (
+            lambda: tar_of("../train.csv", 5) + b"0" * 512 + bytes(1024),
+            "leaves its folder",
+        ),
     },
     "zip": {
         "a zip bomb": (

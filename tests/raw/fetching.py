@@ -16,10 +16,12 @@ def fetch_from(
     checksums: Mapping[str, str] | None = None,
     report: Callable[[str], None] = fail_on_report,
     retries: int = 0,
+    files: str | None = None,
 ) -> str:
     return fetch(
         tuple(map(str, sources)),
         into,
+        files=files,
         checksums=dict(checksums or {}),
         report=report,
         retries=retries,

@@ -8,10 +8,10 @@ from hypothesis.extra.numpy import arrays
 
 from pipeline.datasets.images import LabelledImages, check_labels
 from pipeline.raw import csv
-from pipeline.raw.csv import csv_blocks, has_labels
+from pipeline.raw.csv import csv_blocks, csv_contents
 from tests.layouts import csv_bytes, csv_rows
 from tests.refusal import refused
-from tests.whole import collect, read_csv
+from tests.whole import READING, collect, read_csv
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_reading_in_blocks_equals_reading_the_whole_file(tmp_path, few_digits, s
     path = tmp_path / f"digits.csv{suffix}"
     content = csv_bytes(csv_rows(few_digits))
     path.write_bytes(gzip.compress(content) if suffix else content)
-    blocks = list(csv_blocks(path))
+    blocks = list(csv_blocks(path, READING))
     assert len(blocks) > 10
     assert max(map(len, blocks)) < 50
     assert_same(collect(blocks), few_digits)
@@ -89,7 +89,7 @@ def test_a_bad_row_in_the_middle_is_reported_when_its_block_is_read(path, few_di
     rows = csv_rows(few_digits)
     rows[150][400] = "text"
     path.write_bytes(csv_bytes(rows))
-    blocks = csv_blocks(path)
+    blocks = csv_blocks(path, READING)
     np.testing.assert_array_equal(next(blocks).images[0], few_digits.images[0])
     with refused(path, "got 'text'", "row 151, column 401"):
         list(blocks)
@@ -97,7 +97,7 @@ def test_a_bad_row_in_the_middle_is_reported_when_its_block_is_read(path, few_di
 
 @given(
     images=arrays(np.uint8, st.tuples(st.integers(1, 4), st.just(28), st.just(28))),
-    header=st.sampled_from(["1x1", "pixel0", None]),
+    header=st.sampled_from(["1x1", "pixel0"]),
     eol=st.sampled_from(["\n", "\r\n"]),
 )
 def test_any_images_survive_a_csv_file(path, images, header, eol):
@@ -106,25 +106,22 @@ def test_any_images_survive_a_csv_file(path, images, header, eol):
     assert_same(read_csv(path), data)
 
 
-def test_has_labels_detects_a_label_column(path, few_digits):
-    for header in ("pixel0", None):
-        path.write_bytes(csv_bytes(csv_rows(few_digits, header)))
-        assert has_labels(path)
-    path.write_bytes(csv_bytes(csv_rows(few_digits, "pixel0", labels=False)))
-    assert not has_labels(path)
+def test_a_table_says_whether_it_has_labels(path, few_digits):
+    for header, labels in (("pixel0", True), (None, True), ("pixel0", False), (None, False)):
+        path.write_bytes(csv_bytes(csv_rows(few_digits, header, labels=labels)))
+        (table,) = csv_contents(path)
+        assert table.labelled == labels
 
 
 @pytest.mark.parametrize("header", ["pixel0", None], ids=["header", "no header"])
-@pytest.mark.parametrize("value", ["text", "256", "-1", "12.5", "", "1e2", "9" * 50])
+@pytest.mark.parametrize("value", ["text", "256", "-1", "12.5", "", "9" * 50])
 @pytest.mark.parametrize("row", [0, 150, 199])
 def test_an_invalid_pixel_is_refused_with_its_position(path, few_digits, value, row, header):
     rows = csv_rows(few_digits, header)
     line = row + (header is not None)
     rows[line][400] = value
     path.write_bytes(csv_bytes(rows))
-    with refused(
-        path, "whole numbers from 0 to 255", f"got '{value[:40]}'", f"row {line + 1}, column 401"
-    ):
+    with refused(path, "whole numbers from 0 to 255", value[:40], f"row {line + 1}, column 401"):
         read_csv(path)
 
 
@@ -177,7 +174,7 @@ def test_a_header_alone_is_refused(path, few_digits, eol):
 @pytest.mark.parametrize(
     ("rename", "words"),
     [
-        (lambda names: ["digit", *names[1:]], ["column named label", "got digit"]),
+        (lambda names: ["number", *names[1:]], ["column named label", "got number"]),
         (lambda names: ["label", *names[2:], "pixel5"], ["a column twice"]),
         (lambda names: ["label", "label", *names[2:]], ["a column twice"]),
         (lambda names: names[:-1], ["785 columns", "got 784"]),
@@ -190,6 +187,12 @@ def test_a_wrong_header_is_refused(path, few_digits, rename, words):
     path.write_bytes(csv_bytes([rename(names), *rows]))
     with refused(path, *words):
         read_csv(path)
+
+
+def test_a_pixel_may_be_called_by_any_number(path, few_digits):
+    names, *rows = csv_rows(few_digits, "pixel0")
+    path.write_bytes(csv_bytes([[*names[:-1], "9" * 5000], *rows]))
+    assert_same(read_csv(path), few_digits)
 
 
 def test_smaller_images_without_a_header_are_refused(path, few_digits):

@@ -41,7 +41,7 @@ OTHER_WAYS = (
 
 
 class Kaggle:
-    """Datasets by `owner/name`: an archive, or the status of the response.
+    """Datasets by `owner/name` and competitions by name: an archive, or the status of the response.
 
     The archives are on a server of their own, as Kaggle's are.
     """
@@ -62,14 +62,14 @@ class Kaggle:
     def call(self, method, request):
         """Return a status and a body, or a redirect, in response to a call of the API."""
         self.calls.append(method)
-        name = f"{request['ownerSlug']}/{request['datasetSlug']}"
+        name = request.get("competitionName") or f"{request['ownerSlug']}/{request['datasetSlug']}"
         found = self.datasets.get(name, 404)
         if isinstance(found, int):
             return found, {"code": found, "message": f"{name} is refused"}
         if method == "GetDataset":
             return 200, {"ref": name, "currentVersionNumber": 3}
-        assert method == "DownloadDataset"
-        assert request["datasetVersionNumber"] == 3
+        assert method in ("DownloadDataset", "DownloadDataFiles")
+        assert method == "DownloadDataFiles" or request["datasetVersionNumber"] == 3
         write_files(self.storage.folder, {name: found})
         digest = self.checksum or hashlib.md5(found).digest()
         self.storage.headers["X-Goog-Hash"] = f"md5={base64.b64encode(digest).decode()}"
@@ -84,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         service, method = self.path.removeprefix("/api/v1/").split("/")
-        assert service == "datasets.DatasetApiService"
+        assert service in ("datasets.DatasetApiService", "competitions.CompetitionApiService")
         status, answer = self.kaggle.call(method, request)
         if self.kaggle.silent:
             self.kaggle.storage.closing.wait()
@@ -163,6 +163,47 @@ def test_a_dataset_of_tables_is_downloaded(tmp_path, kaggle, raw, few_digits):
     kaggle.datasets["someone/tables"] = zipped(tmp_path, tables)
     fetch_kaggle("someone/tables", raw)
     assert content_of(raw) == tables
+
+
+def sign_in(monkeypatch):
+    monkeypatch.setenv("KAGGLE_USERNAME", "someone")
+    monkeypatch.setenv("KAGGLE_KEY", "a key")
+
+
+def competition(folder, data):
+    """The files of the competition Digit Recognizer, whose test set has no labels."""
+    return zipped(
+        folder,
+        {
+            "train.csv": csv_bytes(csv_rows(data, "pixel0")),
+            "test.csv": csv_bytes(csv_rows(data, "pixel0", labels=False)),
+            "sample_submission.csv": b"ImageId,Label\n1,0\n",
+        },
+    )
+
+
+def test_a_competition_is_downloaded(tmp_path, kaggle, raw, few_digits, monkeypatch):
+    sign_in(monkeypatch)
+    kaggle.datasets["digit-recognizer"] = competition(tmp_path, few_digits)
+    fetch_kaggle("competitions/digit-recognizer", raw)
+    assert kaggle.calls == ["DownloadDataFiles"]
+    assert sorted(content_of(raw)) == ["test.csv", "train.csv"]
+
+
+def test_a_competition_is_refused_to_those_who_are_not_signed_in(tmp_path, kaggle, raw, few_digits):
+    kaggle.datasets["digit-recognizer"] = competition(tmp_path, few_digits)
+    with refused(
+        "competitions/digit-recognizer", "not authenticated: set KAGGLE", error=DownloadError
+    ):
+        fetch_kaggle("competitions/digit-recognizer", raw)
+
+
+def test_a_competition_whose_rules_are_not_accepted_is_refused(kaggle, raw, pauses, monkeypatch):
+    sign_in(monkeypatch)
+    kaggle.datasets["digit-recognizer"] = 403
+    with refused("competitions/digit-recognizer", "accepted the competition", error=DownloadError):
+        fetch_kaggle("competitions/digit-recognizer", raw, retries=2)
+    assert pauses == []
 
 
 @pytest.mark.parametrize(
