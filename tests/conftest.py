@@ -70,6 +70,8 @@ def copy_project(folder: Path) -> Path:
         shutil.copy(ROOT / name, folder / name)
     for name in ("data", "models", "metrics", "plots"):
         (folder / name).mkdir()
+    (folder / "metrics/repeat").mkdir()
+    shutil.copy(ROOT / "metrics/repeat/.gitignore", folder / "metrics/repeat")
     return folder
 
 

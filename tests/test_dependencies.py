@@ -91,7 +91,6 @@ def content(folder, names):
 def opened(tmp_path_factory):
     """A project in which every stage has run, and the project's files that each one opened."""
     folder = copy_project(tmp_path_factory.mktemp("whole") / "project")
-    (folder / "metrics/repeat").mkdir()  # git keeps it
     with changed_params(folder) as params:
         params["epochs"] = 2
         params["variants"] = {VARIANT: params["variants"][VARIANT]}

@@ -173,7 +173,7 @@ def test_a_silent_network_gives_every_class_the_same_probability(silent):
 @pytest.mark.slow
 def test_a_silent_network_is_drawn(silent):
     assert stop_of([visualize, "one"]) is None
-    assert len(list(silent.glob("plots/figures/one/*.png"))) == 12
+    assert len(list(silent.glob("plots/figures/one/*.png"))) == 11
 
 
 def test_lack_of_memory_without_a_reason_is_reported_too():

@@ -61,7 +61,7 @@ def refusal(command, *arguments):
     *output, line = result.output.splitlines()
     assert line.startswith("Error: ")
     assert not output or output[0].startswith("looking for workers at ")
-    assert not [*Path("plots").iterdir(), *Path("metrics").iterdir()]
+    assert not [*Path("plots").iterdir(), *Path("metrics").rglob("*.json")]
     return line
 
 
@@ -168,7 +168,7 @@ def test_two_variants_are_paired_by_seed(folder):
         change(f"variants.{variant}.batch_size", 20)
     result = shell(sys.executable, "-m", "stages.repeat", "one_hidden", "tiny", "--seeds", "3")
     assert result.returncode == 0, result.stderr
-    assert sorted(path.name for path in (folder / "metrics/repeat").iterdir()) == [
+    assert sorted(path.name for path in (folder / "metrics/repeat").glob("*.json")) == [
         "one_hidden.json", "one_hidden.vs.tiny.json", "tiny.json",
     ]  # fmt: skip
     assert (folder / "plots/repeat/one_hidden.vs.tiny.png").exists()
@@ -214,7 +214,7 @@ def test_folds_are_stored_beside_repeats_and_summarised_in_one_line(folder):
     change("variants.tiny.batch_size", 20)
     result = shell(sys.executable, "-m", "stages.repeat", "tiny", "--folds", "4")
     assert result.returncode == 0, result.stderr
-    assert [path.name for path in (folder / "metrics/repeat").iterdir()] == ["tiny.folds.json"]
+    assert [path.name for path in (folder / "metrics/repeat").glob("*.json")] == ["tiny.folds.json"]
     found = json.loads((folder / "metrics/repeat/tiny.folds.json").read_text())
     assert list(found["validation_accuracy"]) == ["1", "2", "3", "4"]
     assert found["pooled_low"] < found["pooled"] < found["pooled_high"]
