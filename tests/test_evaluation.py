@@ -93,6 +93,11 @@ def test_probabilities_can_be_averaged_over_shifts_beside_the_plain_accuracy(shi
     assert not any("shift" in name for name in plain)
 
 
+def test_shifts_are_none_then_to_the_sides_then_to_the_corners():
+    assert len(set(SHIFTS)) == 9
+    assert [abs(down) + abs(right) for down, right in SHIFTS] == [0] + [1] * 4 + [2] * 4
+
+
 def test_shifted_images_are_filled_with_background(model):
     inputs = np.arange(2 * 784, dtype=np.float32).reshape(2, 784) % 251 / 255
     examples = replace(examples_of([0, 1]), inputs=inputs)

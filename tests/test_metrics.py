@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
@@ -13,10 +13,16 @@ pairs = st.lists(
 )
 
 
+@example((0, 10))
+@example((1, 10))
+@example((9, 10))
+@example((10, 10))
 @given(st.integers(1, 70_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_the_wilson_interval_equals_that_of_scipy(case):
     interval = binomtest(*case).proportion_ci(0.95, method="wilson")
-    assert wilson_interval(*case) == pytest.approx((interval.low, interval.high), abs=1e-12)
+    low, high = wilson_interval(*case)
+    assert (low, high) == pytest.approx((interval.low, interval.high), abs=1e-12)
+    assert (low == 0, high == 1) == (case[0] == 0, case[0] == case[1])
 
 
 @given(pairs)
