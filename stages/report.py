@@ -5,19 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 from pipeline.base.command import Command
 from pipeline.base.errors import DataError
 from pipeline.base.files import read_json, whole_folder
 from pipeline.base.params_file import read_params
 from pipeline.base.tables import read_table
-from pipeline.datasets.examples import ExampleSet
-from pipeline.datasets.images import HEIGHT, WIDTH, LabelledImages
 from pipeline.datasets.parquet import open_examples
 from pipeline.nn.model_file import Model, load_model
 from pipeline.nn.prediction import check_fits
-from pipeline.report.drawing import draw_page
+from pipeline.report.drawing import draw_page, pictures_of
 from pipeline.report.page import ReportContent, Studies, Variant, report_page
 
 SPLITS = Path("data/splits")
@@ -60,7 +57,7 @@ def main() -> None:
     with whole_folder(REPORT) as folder:
         (folder / "index.html").write_text(report_page(content), encoding="utf-8")
         (folder / "draw.html").write_text(
-            draw_page(_best_first(models, summary), _pictures(content.splits["test"])),
+            draw_page(_best_first(models, summary), pictures_of(content.splits["test"])),
             encoding="utf-8",
         )
     click.echo(f"{REPORT}/index.html: {len(models)} variants; {REPORT}/draw.html")
@@ -77,17 +74,6 @@ def _best_first(models: dict[str, Model], summary: dict[str, Any]) -> list[Model
     """Return the model with the best validation accuracy, then the others by name."""
     best = max(models, key=lambda name: float(summary[name]["validation_accuracy"]))
     return [models[best], *(model for name, model in models.items() if name != best)]
-
-
-def _pictures(test: ExampleSet) -> LabelledImages:
-    """Return the images of the test part as bytes."""
-    images = np.concatenate(
-        [
-            (255 * block.normalization.undo(block.inputs)).round().clip(0, 255).astype(np.uint8)
-            for block in test.blocks()
-        ]
-    )
-    return LabelledImages(images.reshape(-1, HEIGHT, WIDTH), test.labels)
 
 
 def _digest(path: Path) -> str:

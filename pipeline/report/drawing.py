@@ -13,6 +13,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 
+from pipeline.datasets.examples import ExampleSet
 from pipeline.datasets.images import HEIGHT, WIDTH, LabelledImages
 from pipeline.datasets.picture import BOX, INK
 from pipeline.nn.layers import Array
@@ -73,6 +74,17 @@ def draw_page(models: Sequence[Model], test: LabelledImages | None = None) -> st
             "pictures": models[0].pictures,
         },
     )
+
+
+def pictures_of(test: ExampleSet) -> LabelledImages:
+    """Return normalised images as the bytes they were made from."""
+    images = np.concatenate(
+        [
+            (255 * block.normalization.undo(block.inputs)).round().clip(0, 255).astype(np.uint8)
+            for block in test.blocks()
+        ]
+    )
+    return LabelledImages(images.reshape(-1, HEIGHT, WIDTH), test.labels)
 
 
 def _effect(before: Sequence[Array], after: Sequence[Array]) -> dict[str, Any]:

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from pipeline.figures.quality import calibration_figure
+from pipeline.metrics import wilson_interval
 
 
 @pytest.fixture
 def axes():
     confidence = np.array([0.95, 0.91, 0.55, 0.55, 1.0])
     right = np.array([True, False, True, False, True])
-    return calibration_figure(confidence, right, "net").axes
+    return calibration_figure(confidence, right, "confidence of the prediction", "net").axes
 
 
 def test_the_error_is_the_mean_gap_between_confidence_and_accuracy_over_all_images(axes):
@@ -20,12 +21,17 @@ def test_the_error_is_the_mean_gap_between_confidence_and_accuracy_over_all_imag
 
 
 def test_the_diagonal_and_the_network_are_told_apart_within_the_limits(axes):
-    lines = {line.get_label(): np.array(line.get_xydata()) for line in axes[0].get_lines()}
+    (straight,) = axes[0].get_lines()
+    intervals, points = axes[0].collections
     names = [text.get_text() for text in axes[0].get_legend().get_texts()]
-    assert set(names) == set(lines)
-    straight, network = (lines[name] for name in sorted(lines, key=lambda name: "this" in name))
-    np.testing.assert_allclose(straight, [[0, 0], [1, 1]])
-    np.testing.assert_allclose(network, [[0.55, 0.5], [2.86 / 3, 2 / 3]])
+    assert names == [part.get_label() for part in (straight, intervals, points)]
+    np.testing.assert_allclose(straight.get_xydata(), [[0, 0], [1, 1]])
+    np.testing.assert_allclose(points.get_offsets(), [[0.55, 0.5], [2.86 / 3, 2 / 3]])
+    for (x, hits, count), line in zip(
+        [(0.55, 1, 2), (2.86 / 3, 2, 3)], intervals.get_segments(), strict=True
+    ):
+        np.testing.assert_allclose(line[:, 0], x)
+        np.testing.assert_allclose(line[:, 1], wilson_interval(hits, count))
     for low, high in (axes[0].get_xlim(), axes[0].get_ylim()):
         assert low == 0
         assert 1 < high < 1.1

@@ -16,6 +16,7 @@ DIGITS = [str(number) for number in range(10)]
 def settings(**changes):
     content = {
         "source": "embedded", "class_names": DIGITS, "validation_size": 5, "test_size": 5,
+        "pictures": "digit",
         "checksums": {},
     }  # fmt: skip
     return DatasetSettings.model_validate(content | changes)

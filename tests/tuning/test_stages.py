@@ -158,7 +158,8 @@ def test_variants_that_cannot_be_paired_are_a_one_line_error():
     assert "variant must be one of " in refusal(repeat, "tiny", "deep")
     for command in (repeat, sweep):
         assert refusal(command, "tiny", "--dataset", "gone") == (
-            "Error: --dataset must be one of mnist-5k, mnist, fashion-mnist, got gone"
+            "Error: --dataset must be one of mnist-5k, mnist, fashion-mnist, kmnist, qmnist, "
+            "emnist-digits, emnist-letters, got gone"
         )
 
 
@@ -190,7 +191,7 @@ def test_another_dataset_is_split_in_a_folder_of_its_own(folder):
     before = (folder / "data/splits/train.parquet").read_bytes()
     dataset = {
         "source": "embedded", "test_size": 1000, "validation_size": 600,
-        "class_names": list("0123456789"), "checksums": {},
+        "class_names": list("0123456789"), "checksums": {}, "pictures": "digit",
     }  # fmt: skip
     with changed_params(folder) as params:
         params["datasets"]["other"] = dataset
