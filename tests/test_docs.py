@@ -12,11 +12,8 @@ from tests.clone import VARIANTS, shell
 from tests.conftest import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCKS = [
-    block
-    for page in PAGES
-    for block in re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL)
-]
+README, *DOCS = [re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL) for page in PAGES]
+BLOCKS = [*README, *(block for page in DOCS for block in page)]
 LONG = [block for block in BLOCKS if "dvc queue" in block or "+variants" in block]
 OTHERS = [block for block in BLOCKS if block not in LONG]
 SETUP = re.compile(r"git clone .*|cd .*|make|make test")
@@ -50,7 +47,8 @@ def test_the_docs_have_commands_and_name_only_targets_that_make_knows():
 @pytest.mark.parametrize(
     "blocks",
     [
-        pytest.param(OTHERS, id="all but the queue and the added network"),
+        pytest.param(README, id="README"),
+        pytest.param(OTHERS, id="all but the queue and the added network", marks=pytest.mark.slow),
         pytest.param(LONG, id="the queue and the added network", marks=pytest.mark.slow),
     ],
 )
