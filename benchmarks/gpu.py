@@ -22,17 +22,14 @@ import numpy as np
 
 from benchmarks.contest import hold_contest
 from benchmarks.contestants import ON_GPU
-from benchmarks.data import is_plain
-from benchmarks.job import Job, write_job
+from benchmarks.data import is_plain, make_job
 from benchmarks.machine import ROOT, free_environment
 from pipeline.base.command import Command
 from pipeline.base.files import write_json
-from pipeline.base.machine import available_cores
-from pipeline.base.params import VariantSettings
 from pipeline.base.params_file import read_params
-from pipeline.datasets.images import PIXELS
+from pipeline.datasets.examples import Description, Examples
+from pipeline.datasets.normalization import Normalization
 from pipeline.nn.devices import find_device
-from pipeline.nn.training import make_network
 from pipeline.raw.sample import read_sample
 
 TARGET = ROOT / "benchmarks" / "results-gpu.json"
@@ -41,23 +38,18 @@ TIMES = 11
 """How often the sample is repeated: 55,000 images, as many as MNIST has for training."""
 
 
-def make_job(folder: Path, settings: VariantSettings, seed: int) -> Job:
-    """Write the job of training a variant on the repeated sample, and return it."""
-    digits = read_sample()
-    inputs, labels = (digits.images.reshape(-1, PIXELS) / 255).astype(np.float32), digits.labels
-    network, _ = make_network(settings, 10, seed)
-    job = Job(
-        np.tile(inputs, (TIMES, 1))[: settings.train_limit],
-        np.tile(labels.astype(np.int64), TIMES)[: settings.train_limit],
-        inputs,
-        labels.astype(np.int64),
-        [(layer.weight, layer.bias) for layer in network.layers],
-        settings.model_dump(),
-        seed,
-        available_cores(),
+def repeated_sample() -> tuple[Examples, Examples]:
+    """Return the sample TIMES times to train on, and once to validate on."""
+    digits, normalization = read_sample(), Normalization("scale", 0.0, 1.0)
+    description = Description("mnist-5k", tuple("0123456789"), "repeated")
+    inputs = normalization.apply(digits.images)
+    training, validation = (
+        Examples(
+            np.tile(inputs, (times, 1)), np.tile(digits.labels, times), description, normalization
+        )
+        for times in (TIMES, 1)
     )
-    write_job(folder, job)
-    return job
+    return training, validation
 
 
 def run_tests(*wrapper: str, only: str = "") -> str:
@@ -108,13 +100,15 @@ def main(rounds: int, seconds: float) -> None:
         results["racecheck"] = run_tests(
             sanitizer, "--tool", "racecheck", "--error-exitcode", "1", only="real and two_hidden"
         )
+    training, validation = repeated_sample()
     epochs: dict[str, Any] = {}
     for name in settings.variants:
         variant = settings.variant(name)
         contestants = tuple(ON_GPU) if is_plain(variant) else ("ours-gpu",)
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / "job"
-            job = make_job(folder, variant.on(TIMES * 5000), settings.seed)
+            own = variant.on(len(training))
+            job = make_job(folder, own, settings.seed, training, validation)
             epochs[name] = hold_contest(
                 name, job, folder, contestants, rounds=rounds, seconds=seconds, report=click.echo
             )

@@ -1,6 +1,7 @@
 """What tests share: real digits, and the full datasets where they are at hand."""
 
 import fcntl
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -51,6 +52,16 @@ def full_data() -> Path:
     if not FULL_DATA.is_dir():
         pytest.skip("the full datasets are not beside the checkout")
     return FULL_DATA
+
+
+def ci_script(name: str) -> Any:
+    """Return a script of .ci/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / ".ci" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def copy_project(folder: Path) -> Path:

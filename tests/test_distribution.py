@@ -1,7 +1,6 @@
 """What is handed on: the wheel, the sdist, and the bill of materials."""
 
 import hashlib
-import importlib.util
 import json
 import os
 import re
@@ -16,16 +15,13 @@ from pipeline.base.params import VariantSettings
 from pipeline.datasets.normalization import Normalization
 from pipeline.nn.model_file import Model, save_model
 from pipeline.nn.training import make_network
-from tests.conftest import ROOT, git_files
+from tests.conftest import ROOT, ci_script, git_files
 
 
 @pytest.fixture(scope="module")
 def sbom():
     """The script .ci/sbom.py, as a module."""
-    spec = importlib.util.spec_from_file_location("sbom", ROOT / ".ci" / "sbom.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return ci_script("sbom")
 
 
 def test_the_bill_of_materials_lists_the_lock_and_only_allowed_licences(tmp_path):

@@ -1,7 +1,6 @@
 """Only the locked packages are installed, byte for byte."""
 
 import hashlib
-import importlib.util
 import json
 import re
 import subprocess
@@ -13,7 +12,7 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from tests.conftest import ROOT, git_files
+from tests.conftest import ROOT, ci_script, git_files
 from tests.servers import listening
 
 LOCKS = sorted(ROOT.glob("requirements*.lock"))
@@ -180,10 +179,7 @@ def test_pip_refuses_the_real_file_when_the_locks_hash_is_falsified(tmp_path):
 @pytest.fixture
 def audit():
     """The script .ci/audit.py, as a module."""
-    spec = importlib.util.spec_from_file_location("audit", ROOT / ".ci" / "audit.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return ci_script("audit")
 
 
 class _Advisories(BaseHTTPRequestHandler):
