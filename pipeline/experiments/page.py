@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from pipeline.base.tables import Table
 from pipeline.experiments.records import Experiment
+from pipeline.report.templates import environment
 
 POINTS = 120
 """Maximum number of epochs shown per curve."""
@@ -25,17 +25,9 @@ def experiments_page(experiments: Sequence[Experiment], left_out: Sequence[str])
     """
     baseline = experiments[min(1, len(experiments) - 1)]
     variants = sorted({name for experiment in experiments for name in experiment.metrics})
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    pages = environment(_HERE)
     tables = {variant: table_of(experiments, baseline, variant) for variant in variants}
-    return environment.get_template("page.html.j2").render(
+    return pages.get_template("page.html.j2").render(
         baseline=baseline.name,
         left_out=left_out,
         variants=variants,

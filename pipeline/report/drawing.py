@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from pipeline.datasets.examples import ExampleSet
@@ -20,6 +19,7 @@ from pipeline.nn.layers import Array
 from pipeline.nn.model_file import Model
 from pipeline.nn.network import DIVIDED, Network
 from pipeline.nn.prediction import predict_probabilities
+from pipeline.report.templates import environment
 
 BITS = 15
 """Bits per weight. Float32 would double the page; docs/models.md says what the rounding costs."""
@@ -40,21 +40,14 @@ def draw_page(models: Sequence[Model], test: LabelledImages | None = None) -> st
     far the probabilities of the test images move by that. The same models and images give the same
     page.
     """
-    environment = Environment(
-        loader=FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    pages = environment(_FOLDER)
     class_names = models[0].class_names
     examples, effect = [], None
     if test is not None:
         before = [_probabilities(model, test) for model in models]
         after = [_probabilities(rounded(model), test) for model in models]
         examples, effect = _examples(test, before, class_names), _effect(before, after)
-    return environment.get_template("draw.html.j2").render(
+    return pages.get_template("draw.html.j2").render(
         style=(_FOLDER / "draw.css").read_text(encoding="utf-8"),
         script=(_FOLDER / "draw.js").read_text(encoding="utf-8"),
         class_names=class_names,

@@ -19,6 +19,7 @@ from pipeline.nn.network import DIVIDED
 from pipeline.report import charts
 from pipeline.report.answer import answer_of, ranking_of
 from pipeline.report.pictures import Picture, embedded_picture, strip_picture
+from pipeline.report.templates import environment
 from pipeline.report.vega import vega_script
 
 SAMPLES = 8
@@ -367,28 +368,19 @@ def _figures(name: str, variant: Variant) -> dict[str, list[tuple[str, str, Pict
 
 @cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    # Compact and in Python's order, so that the same content gives the same bytes.
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    environment.filters["percent"] = lambda share: f"{100 * share:.2f}"
-    environment.filters["count"] = lambda number: f"{number:,}"
-    environment.filters["number"] = lambda number: f"{number:.4g}"
-    environment.filters["setting"] = _setting
-    environment.filters["name"] = lambda key: NAMES.get(key, key.replace("_", " "))
-    environment.globals.update(
+    pages = environment(_HERE)
+    pages.filters["percent"] = lambda share: f"{100 * share:.2f}"
+    pages.filters["count"] = lambda number: f"{number:,}"
+    pages.filters["number"] = lambda number: f"{number:.4g}"
+    pages.filters["setting"] = _setting
+    pages.filters["name"] = lambda key: NAMES.get(key, key.replace("_", " "))
+    pages.globals.update(
         UNITS=UNITS,
         LOSSES=LOSSES,
         SPLITS=charts.SPLITS,
         SAMPLES=SAMPLES,
     )
-    return environment
+    return pages
 
 
 def _setting(value: Any) -> str:
