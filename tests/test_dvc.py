@@ -3,8 +3,10 @@
 import json
 import re
 import shutil
+from contextlib import chdir
 
 import pytest
+from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from tests.clone import VARIANTS, clean, shell
@@ -15,8 +17,9 @@ def summary(folder):
 
 
 def stale(folder):
-    """Return the stages that DVC would run again."""
-    names = json.loads(shell("dvc status --json", folder).stdout)
+    """Return the stages that DVC would run again, as `dvc status` names them."""
+    with chdir(folder), Repo() as repo:
+        names = repo.status()
     return {name for name in names if not name.startswith("sweep/")}
 
 

@@ -34,6 +34,7 @@ _STYLE: dict[str, Any] = {
     "axes.titlesize": 11,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    "axes.titley": 1.0,  # else each drawing measures all labels to see whether a title must move up
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
     "axes.spines.top": False,

@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -8,6 +5,8 @@ import pytest
 from pipeline.datasets import pixel_file
 from pipeline.datasets.examples import Description
 from pipeline.datasets.parquet import read_examples, write_images
+from stages import convert, download, split
+from tests.command_line import run_in
 from tests.conftest import changed_params
 from tests.layouts import (
     content_of,
@@ -49,20 +48,10 @@ def run(project, *stages):
     """Run stages, which must succeed, and return what they wrote to standard error."""
     errors = ""
     for stage in stages:
-        done = start(project, stage)
-        assert done.returncode == 0, done.stderr
+        done = run_in(project, stage.main)
+        assert done.exit_code == 0, done.stderr
         errors += done.stderr
     return errors
-
-
-def start(project, stage):
-    return subprocess.run(
-        [sys.executable, "-m", f"stages.{stage}"],
-        cwd=project,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +81,7 @@ def test_the_same_digits_give_the_same_parquet_bytes_from_every_format(
     written = []
     for source in sources:
         use(project, source)
-        assert run(project, "download", "convert") == ""
+        assert run(project, download, convert) == ""
         written.append(content_of(project / "data" / "parquet"))
     assert sorted(written[0]) == ["test.parquet", "train.parquet"]
     assert written[1:] == written[:1] * 3
@@ -110,7 +99,7 @@ def test_a_users_own_dataset_passes_all_stages_and_replaces_earlier_results(
     change_params(project, normalize="standardize")
     for folder in OUTPUTS:
         write_files(project / "data" / folder, {"of an earlier run": b"", "folder/file": b""})
-    assert run(project, "download", "convert", "split") == ""
+    assert run(project, download, convert, split) == ""
     splits = project / "data" / "splits"
     assert sorted(content_of(project / "data")) == [
         "parquet/test.parquet",
@@ -137,10 +126,10 @@ def test_the_seed_chooses_the_test_set_of_a_dataset_without_one(project, few_dig
     write_files(project / "data/raw", idx_files("train", few_digits))
     use(project, "unused", test_size=40)
     change_params(project, seed=5)
-    assert run(project, "convert") == ""
+    assert run(project, convert) == ""
     expected = split_stratified(few_digits, 40, 5, "test_size")
-    for split, data in zip(("train", "test"), expected, strict=True):
-        read, _ = read_images(project / f"data/parquet/{split}.parquet")
+    for part, data in zip(("train", "test"), expected, strict=True):
+        read, _ = read_images(project / f"data/parquet/{part}.parquet")
         np.testing.assert_array_equal(read.images, data.images)
         np.testing.assert_array_equal(read.labels, data.labels)
     assert np.bincount(read.labels).tolist() == [4] * 10
@@ -154,7 +143,7 @@ def test_the_unlabelled_test_set_of_a_competition_is_ignored_with_a_warning(
         "test.csv": csv_bytes(csv_rows(few_digits, "pixel0", labels=False)),
     }
     use(project, write_zip(tmp_path / "digit-recognizer.zip", files))
-    (warning,) = run(project, "download", "convert").splitlines()
+    (warning,) = run(project, download, convert).splitlines()
     assert warning == "Warning: data/raw/test.csv has no labels and is ignored"
     test, _ = read_images(project / "data/parquet/test.parquet")
     assert len(test) == 40
@@ -165,10 +154,10 @@ def test_other_digits_under_a_published_name_are_converted_with_warnings(
 ):
     write_files(project / "data/raw", idx_files("train", training) | idx_files("t10k", testing))
     change_params(project, dataset="mnist")
-    warnings = run(project, "convert").splitlines()
+    warnings = run(project, convert).splitlines()
     assert len(warnings) == 4
-    for warning, split in zip(warnings, ("train", "train", "test", "test"), strict=True):
-        assert warning.startswith(f"Warning: the {split} split of mnist is not the published one")
+    for warning, part in zip(warnings, ("train", "train", "test", "test"), strict=True):
+        assert warning.startswith(f"Warning: the {part} split of mnist is not the published one")
 
 
 @pytest.mark.full
@@ -177,10 +166,10 @@ def test_the_real_sets_are_converted_without_a_warning(project, full_data):
     change_params(
         project, dataset="mnist", datasets={"mnist": own_dataset(".") | {"source": sources}}
     )
-    (warning,) = run(project, "download", "convert").splitlines()
+    (warning,) = run(project, download, convert).splitlines()
     assert warning.startswith(f"Warning: source {full_data / 'absent'} failed: ")
-    for split, count in (("train", 60_000), ("test", 10_000)):
-        data, description = read_images(project / f"data/parquet/{split}.parquet")
+    for part, count in (("train", 60_000), ("test", 10_000)):
+        data, description = read_images(project / f"data/parquet/{part}.parquet")
         assert len(data) == count
         assert "verified by sha256" in description.source
 
@@ -242,47 +231,47 @@ def unpaired_labels(project, digits):
 
 FAILURES = {
     "a missing source": (
-        "download",
+        download,
         lambda project, digits: use(project, "nowhere/at all"),
         ["no source works", "nowhere/at all: does not exist, looked for /"],
     ),
     "a misspelt setting": (
-        "download",
+        download,
         lambda project, digits: change_params(project, datset="mnist"),
         ["params.yaml: datset is not a setting", "did you mean dataset?"],
     ),
     "a damaged file": (
-        "convert",
+        convert,
         damaged_idx,
         ["data/raw/train-images-idx3-ubyte must hold 156800 bytes", "got 156799"],
     ),
     "a damaged middle of a long file": (
-        "convert",
+        convert,
         damaged_middle_of_long_idx,
         ["data/raw/train-images-idx3-ubyte.gz is a damaged gzip file"],
     ),
     "a damaged middle of a table": (
-        "split",
+        split,
         damaged_middle_of_training_table,
         ["data/parquet/train.parquet is not a Parquet file of images"],
     ),
     "a damaged middle of the last table": (
-        "split",
+        split,
         damaged_middle_of_test_table,
         ["data/parquet/test.parquet is not a Parquet file of images"],
     ),
     "a missing file": (
-        "convert",
+        convert,
         unpaired_labels,
         ["t10k-labels-idx1-ubyte has no images file of the test set"],
     ),
     "nothing downloaded": (
-        "convert",
+        convert,
         lambda project, digits: None,
         ["no training set (IDX, CSV, ", "among: earlier"],
     ),
     "a label beyond the classes": (
-        "convert",
+        convert,
         too_many_classes,
         [
             "the train set of mine must have labels from 0 to 8, one per name in class_names, "
@@ -290,12 +279,12 @@ FAILURES = {
         ],
     ),
     "no test_size": (
-        "convert",
+        convert,
         no_test_size,
         ["datasets.mine.test_size is required", "got null"],
     ),
     "nothing converted": (
-        "split",
+        split,
         lambda project, digits: None,
         ["data/parquet/train.parquet does not exist"],
     ),
@@ -310,8 +299,8 @@ def test_a_failing_stage_prints_one_line_and_keeps_the_earlier_results(
         write_files(project / "data" / folder, {"earlier": folder.encode()})
     break_it(project, few_digits)
     before = content_of(project)
-    done = start(project, stage)
-    assert done.returncode == 1
+    done = run_in(project, stage.main)
+    assert done.exit_code == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("Error: ")
     for word in words:

@@ -59,7 +59,7 @@ def assert_same_bytes(gpu, variant, inputs, labels, table=None, draws=None):
 
 
 @emulated
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(variants(), st.sampled_from([0, 0.3]))
 def test_an_epoch_gives_the_same_bytes_with_any_settings(gpu, digits, variant, shift):
     size = 300 if variant.batch_size == "all" else variant.batch_size

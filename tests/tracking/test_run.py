@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+from platformdirs import user_cache_path
 
 from pipeline.base.errors import TrainingError
 from pipeline.nn.training import EpochReport, Score
@@ -234,7 +235,8 @@ def untracked(tmp_path_factory, few_digits):
     )
     return project, subprocess.run(
         [sys.executable, "-c", code],
-        cwd=project, env=environment(project.parent), capture_output=True, text=True, check=True,
+        cwd=project, env=environment(project.parent, XDG_CACHE_HOME=str(user_cache_path())),
+        capture_output=True, text=True, check=True,
     )  # fmt: skip
 
 
