@@ -34,15 +34,7 @@ def run(settings, parts, seed=0, threads=1):
     return b"".join(p.tobytes() for p in network.parameters.values()), reports
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_a_variant_ends_with_the_same_bytes_on_any_number_of_threads(variant, parts):
-    settings = VARIANTS[variant].model_copy(update={"epochs": 2, "epochs_for": None})
-    alone = run(settings, parts, threads=1)
-    for threads in (2, 3, 8):
-        assert run(settings, parts, threads=threads) == alone
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", ["two_hidden", "large"])
 def test_a_variants_predictions_have_the_same_bytes_on_any_number_of_threads(variant, parts):
     settings = VARIANTS[variant].model_copy(update={"epochs": 1, "epochs_for": None})
     network, _ = trained(settings, *parts)
