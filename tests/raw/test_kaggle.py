@@ -131,6 +131,8 @@ def kaggle(stand_in, tmp_path, monkeypatch):
     monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NO_PROXY", "localhost,127.0.0.1")
+    # For its user agent kagglehub looks for five libraries in every frame, half a second per call.
+    monkeypatch.setattr("kagglehub.clients.search_lib_in_call_stack", lambda name: None)
     for name in OTHER_WAYS:
         monkeypatch.delenv(name, raising=False)
     with serve(tmp_path / "storage") as storage:
