@@ -65,7 +65,7 @@ RECIPES = {
         "fashion-mnist", 90.0, "large", {"hidden": [512, 512], "lr": 0.0015, "epochs": 20} | MILD
     ),
     "fashion-90.5": Recipe(
-        "fashion-mnist", 90.5, "large", {"lr": 0.0015, "batch_size": 512, "epochs": 25} | MILD
+        "fashion-mnist", 90.5, "large", {"lr": 0.0015, "batch_size": 512, "epochs": 40} | MILD
     ),
     "mnist-plain": Recipe("mnist", None, "large", PLAIN | {"epochs": 20}, ("scikit-learn",)),
     "fashion-plain": Recipe(
