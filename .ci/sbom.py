@@ -33,12 +33,17 @@ SPELT_OUT = {
     "asyncssh": "EPL-2.0 OR GPL-2.0-or-later",
     "grandalf": "EPL-1.0 OR GPL-2.0-only",
     "pygit2": "GPL-2.0-only WITH GCC-exception-2.0",
-    "pywin32": "PSF-2.0",
+    "pywin32": "PSF-2.0 AND BSD-3-Clause AND LGPL-2.1-or-later AND MIT AND LicenseRef-Scintilla",
     "tzdata": "Apache-2.0",
 }
-"""Licences from the packages' own files, where the metadata is incomplete or not installed."""
-ACCEPTED = {"asyncssh", "grandalf", "pygit2"}
-"""Packages of DVC under other licences. They are used unchanged, and nothing here contains them."""
+"""Licences as in the licence files of the locked wheels, where metadata is incomplete or absent.
+
+The metadata of pywin32 names its main licence only; adodbapi in it is under the LGPL.
+"""
+ACCEPTED = {"asyncssh", "grandalf", "pygit2", "pywin32"}
+"""Packages under other licences that others here need (asyncssh, grandalf and pygit2: DVC; pywin32
+is installed on Windows only). They are used unchanged, and nothing here contains them.
+"""
 
 Component = dict[str, Any]
 

@@ -33,6 +33,8 @@ CHANCE = 0.05
 """The p-value from which a difference may well be chance."""
 LISTED = 20
 """Test images that --compare lists at most."""
+NAMED = 10
+"""Members of the best that --together names at most."""
 
 
 class _Commands(click.Group):
@@ -413,7 +415,8 @@ def _together(variants: list[str]) -> list[tuple[str, ...]]:
         raise SettingsError(f"--together needs 2 or more variants, got {len(variants)}")
     models = [load_model(MODELS / f"{variant}.npz") for variant in variants]
     every, best = measure_together(models, _stored("validation").read(), _stored("test").read())
-    names = f"all {len(variants)}", f"best {len(best.members)}: {', '.join(best.members)}"
+    members = ", ".join(best.members[:NAMED]) + (", ..." if len(best.members) > NAMED else "")
+    names = f"all {len(variants)}", f"best {len(best.members)}: {members}"
     return [
         (
             printable(name),

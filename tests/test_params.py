@@ -252,6 +252,27 @@ def test_an_unsafe_variant_name_is_refused(path, name, rule):
 
 
 @pytest.mark.parametrize(
+    ("key", "first", "second"),
+    [
+        ("variants", "Tiny", "tiny"),
+        ("datasets", "MNIST", "mnist"),
+        ("sweep.spaces", "Broad", "broad"),
+    ],
+)
+def test_names_that_differ_only_in_case_are_refused(path, key, first, second):
+    content = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
+    *parents, last = key.split(".")
+    named = content[parents[0]][last] if parents else content[last]
+    named[first] = named[second]
+    with open(path, "w") as file:
+        YAML(typ="safe", pure=True).dump(content, file)
+    rule = f"{key} must have names that differ in more than case, got (.*)$"
+    with pytest.raises(SettingsError, match=rule) as refusal:
+        read_params(path)
+    assert sorted(str(refusal.value).split()[-3:]) == sorted([first, "and", second])
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         ("a: [", "is not YAML"),

@@ -48,6 +48,17 @@ def _name(value: str) -> str:
     return value
 
 
+def _distinct_files(named: dict[str, Any]) -> dict[str, Any]:
+    seen: dict[str, str] = {}
+    for name in named:
+        other = seen.setdefault(name.lower(), name)
+        if other != name:
+            raise PydanticCustomError(
+                "names", f"must have names that differ in more than case, got {other} and {name}"
+            )
+    return named
+
+
 def _number(value: Any) -> int | float:
     if type(value) not in {int, float}:
         raise PydanticCustomError("number", "must be a number")
@@ -87,6 +98,8 @@ def _by_name(value: dict[str, Any]) -> dict[str, Any]:
 ClassName = Annotated[str, AfterValidator(_class_name)]
 Distinct = AfterValidator(_distinct)
 Name = Annotated[str, AfterValidator(_name)]
+DistinctFiles = AfterValidator(_distinct_files)
+"""Names that differ in more than case, as file systems of macOS and Windows require."""
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -387,7 +400,7 @@ class SweepSettings(_Strict):
 
     variant: Name
     space: Name
-    spaces: dict[Name, SpaceSettings]
+    spaces: Annotated[dict[Name, SpaceSettings], DistinctFiles]
 
     @model_validator(mode="after")
     def _space_is_listed(self) -> Self:
@@ -420,8 +433,8 @@ class Settings(_Strict):
     normalize: Literal["scale", "standardize"]
     tracking: Literal["none", "dvclive", "wandb", "mlflow"]
     """The experiment tracker that records each run; it does not affect results."""
-    datasets: dict[Name, DatasetSettings]
-    variants: Annotated[dict[Name, VariantSettings], AfterValidator(_by_name)]
+    datasets: Annotated[dict[Name, DatasetSettings], DistinctFiles]
+    variants: Annotated[dict[Name, VariantSettings], DistinctFiles, AfterValidator(_by_name)]
     """Sorted by name, so that results do not depend on the order in params.yaml."""
     sweep: SweepSettings
 
@@ -486,6 +499,8 @@ def sentence(error: ErrorDetails) -> str:
         return f"{key} is required"
     if kind == "combination":
         return f"{key}.{error['msg']}"
+    if kind == "names":
+        return f"{key} {error['msg']}"
     rule = _RULES[kind].format(**error.get("ctx", {})) if kind in _RULES else error["msg"]
     return f"{key} {rule}, got {shown(value)}"
 

@@ -117,12 +117,14 @@ def _predictions(
 
 
 def _run(project: Path, *command: str) -> str:
-    """Return the output of a program. Raises DataError with its last line if it fails."""
+    """Return the output of a program. Raises DataError with its last error if it fails."""
     try:
         done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
         raise DataError(f"{command[0]} is not installed, or not on PATH") from error
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]
-        raise DataError(f"{' '.join(command[:3])} failed: {lines[-1].removeprefix('ERROR: ')}")
+        # DVC may add where to ask for help.
+        errors = [line for line in lines if line.startswith("ERROR: ")] or lines
+        raise DataError(f"{' '.join(command[:3])} failed: {errors[-1].removeprefix('ERROR: ')}")
     return done.stdout

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from pipeline.base.colours import DASHES, SERIES, place
 from pipeline.base.tables import Table
-from pipeline.figures.style import BLUE, ORANGE, margins, names_width, style
+from pipeline.figures.style import BLUE, ORANGE, PALE, margins, names_width, style
 
 Measure = Literal["cost", "accuracy"]
 AROUND = 25
 """The median of gradients takes a part of this many of all epochs on each side."""
+NAMED = 20
+"""Number of variants whose names fit beside the figure of all."""
 _SPLITS = {"train": (BLUE, "training"), "validation": (ORANGE, "validation")}
 UNITS = {"cross_entropy": "cross-entropy (nats)", "mean_squared_error": "mean squared error"}
 
@@ -84,18 +86,28 @@ def curve_figure(history: Table, loss: str, title: str) -> Figure:
 def together_figure(histories: dict[str, Table], title: str) -> Figure:
     """Draw the validation accuracy of all variants on one pair of axes.
 
-    Epochs are on a logarithmic scale, because variants have from a dozen to a thousand of them.
+    Epochs are on a logarithmic scale, because variants have from a dozen to a thousand of them. Of
+    more than NAMED variants, those with the highest last accuracy are named, and the others grey.
     """
+    curves = {
+        variant: (history["epoch"][part], history["accuracy"][part])
+        for variant, history in histories.items()
+        for part in (history["split"] == "validation",)
+    }
+    best = sorted(curves, key=lambda variant: -curves[variant][1][-1])[:NAMED]
+    named = [variant for variant in curves if variant in best]
     with style():
         figure = Figure(figsize=(10, 4.6))
-        legend = min(5.0, 1.3 + names_width(histories))
+        legend = min(5.0, 1.3 + names_width(named))
         ax = figure.subplots(gridspec_kw=margins(figure, 0.75, legend, 0.55, 0.45))
-        for number, (variant, history) in enumerate(histories.items()):
-            part = history["split"] == "validation"
-            accuracy = history["accuracy"][part]
+        others = [curve for variant, curve in curves.items() if variant not in best]
+        for number, curve in enumerate(others):
+            ax.plot(*curve, color=PALE, label="" if number else f"{len(others)} others")
+        for number, variant in enumerate(named):
+            epoch, accuracy = curves[variant]
             colour, dash = place(number)
             ax.plot(
-                history["epoch"][part], accuracy, color=SERIES[colour],
+                epoch, accuracy, color=SERIES[colour],
                 linestyle=(0, DASHES[dash]) if DASHES[dash] else "-",
                 label=f"{variant} {accuracy[-1]:.1%}",
             )  # fmt: skip

@@ -72,10 +72,14 @@ class SweepPlan:
         return min(self.space.trials, math.prod(map(len, grid(self.space).values())))
 
     @property
+    def looks_back(self) -> bool:
+        """Whether a trial depends on the results of others."""
+        return self.space.sampler == "tpe" or self.space.pruner != "none"
+
+    @property
     def parallel(self) -> int:
         """The maximum number of trials at a time: all, if no trial depends on another."""
-        looks_back = self.space.sampler == "tpe" or self.space.pruner != "none"
-        return self.space.parallel if looks_back else self.total
+        return self.space.parallel if self.looks_back else self.total
 
     @property
     def tried(self) -> dict[str, BaseDistribution]:
@@ -135,6 +139,7 @@ class RepeatPlan:
     total: int
     device: DeviceKind
     shuffle_buffer: int | Literal["all"] = "all"
+    looks_back: ClassVar[bool] = False
 
     @classmethod
     def of(cls, settings: Settings, variant: str, total: int) -> Self:
@@ -198,6 +203,7 @@ class FoldPlan:
     images: int
     device: DeviceKind
     shuffle_buffer: ClassVar[Literal["all"]] = "all"
+    looks_back: ClassVar[bool] = False
 
     @classmethod
     def of(cls, settings: Settings, variant: str, total: int, images: int) -> Self:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import optuna
 import pandas as pd
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
@@ -18,6 +19,8 @@ from pipeline.tuning.store import STATES, outcome_of
 DIGITS = 6
 """Decimals of the best trial's results, as in the metrics of `pipeline.evaluation`."""
 NAMES = {state: name for name, state in STATES.items()}
+IMPORTANCE_TRIALS = 500
+"""Maximum number of trials from which importances are computed; the time grows faster than it."""
 
 
 def best_trial(trials: Sequence[FrozenTrial]) -> FrozenTrial:
@@ -80,10 +83,13 @@ def _text_of_none(value: Any) -> Any:
 def importances(trials: Sequence[FrozenTrial]) -> dict[str, float]:
     """Return the fraction of the accuracy's variance that each setting explains, largest first.
 
-    Only completed trials count. The result is empty if there are fewer than two or all are alike.
+    Only completed trials count; of more than IMPORTANCE_TRIALS, so many that are evenly spaced. The
+    result is empty if there are fewer than two or all are alike.
     Source: Hutter et al. 2014, http://proceedings.mlr.press/v32/hutter14.html
     """
     ended = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    if len(ended) > IMPORTANCE_TRIALS:
+        ended = [ended[at] for at in np.linspace(0, len(ended) - 1, IMPORTANCE_TRIALS).astype(int)]
     study = optuna.create_study(direction="maximize")
     study.add_trials(ended)
     varied = [

@@ -68,7 +68,9 @@ def run_plan(plan: Plan, store: TrialStore, cluster: Cluster) -> Iterator[Frozen
             number = _next(plan, store, cluster.running)
             if number is None:
                 break
-            before = known_before(number, plan.parallel, store.trials)
+            before = store.trials[:number]
+            if plan.looks_back:
+                before = known_before(number, plan.parallel, store.trials)
             if number == len(store.trials):
                 store.add(plan.choose(before), plan.tried)
             cluster.submit(number, plan.job(store.trials[number].params, before))

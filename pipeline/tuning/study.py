@@ -32,7 +32,8 @@ def suggest(
     Of a running trial, only its parameters are used. epochs: maximum number of epochs of a trial.
     """
     sampler = _sampler(space, seed, len(trials))
-    study = _study(sampler, make_pruner(space.pruner, epochs), trials)
+    known = [] if space.sampler == "random" else trials  # its number alone determines a random one
+    study = _study(sampler, make_pruner(space.pruner, epochs), known)
     return study.ask(distributions(space)).params
 
 

@@ -1,5 +1,7 @@
 """What DVC recorded is read as it is: of the workspace, of commits and of experiments."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,16 @@ def test_the_workspace_and_the_commit_are_read_from_dvc_git_and_the_cache(clone)
 
 def test_a_folder_without_dvc_is_an_error_of_one_line(tmp_path):
     with pytest.raises(DataError, match=r"^dvc exp show failed: [^\n]*not inside"):
+        read_experiments(tmp_path)
+
+
+def test_dvcs_error_is_shown_and_not_where_it_offers_help(tmp_path, monkeypatch):
+    program = tmp_path / "dvc"
+    said = "ERROR: it is read-only\\n\\nHaving troubles?\\n"
+    program.write_text(f"#!/bin/sh\nprintf '{said}' >&2; exit 255\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(DataError, match=r"^dvc exp show failed: it is read-only$"):
         read_experiments(tmp_path)
 
 

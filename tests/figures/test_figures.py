@@ -419,6 +419,19 @@ def test_all_variants_stand_side_by_side_and_together():
     assert len(styles) == 7
 
 
+def test_of_many_variants_the_best_are_named_and_the_others_counted():
+    histories = {f"net{number}": history_of(3) for number in range(31)}
+    for number, history in enumerate(histories.values()):
+        history["accuracy"] = np.full_like(history["accuracy"], number / 31)
+    figure = together_figure(histories, "all")
+    assert len(figure.axes[0].get_lines()) == 31
+    named = [text.get_text().split()[0] for text in figure.legends[0].get_texts()]
+    assert named == ["11", *[f"net{number}" for number in range(11, 31)]]
+    figure.canvas.draw()
+    height = figure.legends[0].get_window_extent().height
+    assert height < figure.bbox.height
+
+
 def test_norms_show_a_line_per_layer_and_the_median_of_scattered_gradients():
     figure = norms_figure(norms_of(3, 100), "net")
     rows = norms_of(3, 100)

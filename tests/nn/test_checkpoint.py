@@ -3,12 +3,14 @@
 import hashlib
 import io
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +28,7 @@ from tests.splits import write_splits
 from tests.training import held
 
 VARIANT = "some"
+EPOCHS = 400
 KINDS = {
     "momentum": {"momentum": 0.9, "l2": 1e-3},
     "plain, full batch": {"batch_size": "all"},
@@ -392,3 +395,25 @@ def test_changed_settings_ignore_a_checkpoint_and_a_failed_run_leaves_none(prepa
     assert diverged.stderr.startswith("Error: full_batch: the")
     assert diverged.stderr.count("\n") == 1
     assert not (prepared / ".checkpoints").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="Linux counts memory there")
+def test_memory_and_open_files_stay_the_same_over_hundreds_of_checkpoints(start, checkpoint):
+    def used():
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20, len(
+            list(Path("/proc/self/fd").iterdir())
+        )
+
+    settings = settings_of(hidden=[128, 64], momentum=0.9, epochs=EPOCHS)
+    seen = []
+    run = start(settings)
+    for report in run.epochs():
+        checkpoint.save(run)
+        if not report.epoch % (EPOCHS // 4):
+            seen.append(used())
+    (first, files), *later = seen
+    assert {number for _, number in later} == {files}
+    # What remains are the reports: two scores and the norms of each epoch.
+    assert max(memory for memory, _ in later) - first < 24

@@ -102,6 +102,17 @@ def test_importance_finds_the_setting_that_matters():
     assert importances(trials) == found
 
 
+def test_the_importance_of_many_trials_comes_from_evenly_spaced_ones(monkeypatch):
+    rng = np.random.default_rng(0)
+    trials = [
+        trial(number, float(lr), lr=float(lr), hidden=str(rng.choice(["[8]", "[16, 8]"])))
+        for number, lr in enumerate(rng.uniform(0.001, 1, 41))
+    ]
+    expected = importances(trials[::2])
+    monkeypatch.setattr("pipeline.tuning.results.IMPORTANCE_TRIALS", 21)
+    assert importances(trials) == expected
+
+
 @pytest.mark.parametrize("trials", [[], TRIALS[:1], [trial(0, 0.5), trial(1, 0.5)]])
 def test_importance_is_empty_for_too_few_trials(trials):
     assert importances(trials) == {}

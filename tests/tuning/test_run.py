@@ -60,6 +60,11 @@ def test_another_seed_tries_other_settings(sweep):
     assert not {t.params["lr"] for t in first} & {t.params["lr"] for t in second}
 
 
+def test_a_random_trial_depends_on_its_number_alone_and_looks_at_no_other():
+    plan = plan_of(sampler="random", trials=10_000)
+    assert plan.choose(range(9_999)) == plan.choose(range(9_999)) != plan.choose(range(9_998))
+
+
 def test_a_grid_tries_every_combination_once(sweep):
     plan = plan_of({"lr": [0.1, 0.2], "batch_size": [20, 50, "all"]}, sampler="grid")
     trials, lines = sweep(plan)
