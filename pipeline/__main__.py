@@ -15,7 +15,7 @@ from pipeline.comparison import compare_models
 from pipeline.datasets.examples import Examples
 from pipeline.datasets.parquet import StoredExamples, open_examples, read_examples
 from pipeline.ensemble import measure_together
-from pipeline.nn.devices import find_device
+from pipeline.nn.devices import CPU, Engine, find_device
 from pipeline.nn.inspection import Inspection, inspect
 from pipeline.nn.layers import Array
 from pipeline.nn.model_file import Model, load_model
@@ -82,9 +82,10 @@ def predict(
 ) -> None:
     """Predict the class of each of IMAGES, with the probability of every class.
 
-    IMAGES are PNG or JPEG pictures, grey or colour, of any size. Digits may be photographed, dark
-    on light or light on dark; they are found, centred and scaled as MNIST's were. For a dataset
-    with pictures: as_is, such as fashion-mnist, pictures are only reduced to 28x28 pixels.
+    IMAGES are PNG or JPEG pictures, grey or colour, of any size, or folders of them. Digits may be
+    photographed, dark on light or light on dark; they are found, centred and scaled as MNIST's
+    were. For a dataset with pictures: as_is, such as fashion-mnist, pictures are only reduced to
+    28x28 pixels.
     """
     if bool(images) == (index is not None):
         raise SettingsError("predict needs either IMAGES or --index")
@@ -101,21 +102,35 @@ def predict(
                 f"{option} needs a model whose dataset has pictures: {needed}, "
                 f"got {loaded.pictures}"
             )
+    engine = CPU.engine(loaded.network)
+    pictures = [picture for path in images for picture in _pictures_in(path)]
     refused = 0
-    for path in images:
+    for path in pictures:
         try:
-            _predict_picture(loaded, path, digits=digits, invert=invert, folder=folder)
+            _predict_picture(loaded, engine, path, digits=digits, invert=invert, folder=folder)
         except DataError as error:
-            if len(images) == 1:
+            if len(pictures) == 1:
                 raise
             click.echo(f"Error: {error}", err=True)
             refused += 1
     if refused:
-        raise DataError(f"{refused} of {len(images)} pictures could not be used")
+        raise DataError(f"{refused} of {len(pictures)} pictures could not be used")
+
+
+def _pictures_in(path: Path) -> list[Path]:
+    """Return the files of a folder but hidden ones, sorted by name, or the path of a file."""
+    if not path.is_dir():
+        return [path]
+    found = sorted(
+        each for each in path.iterdir() if each.is_file() and not each.name.startswith(".")
+    )
+    if not found:
+        raise DataError(f"{path} is a folder without pictures")
+    return found
 
 
 def _predict_picture(
-    model: Model, path: Path, *, digits: bool, invert: bool, folder: Path | None
+    model: Model, engine: Engine, path: Path, *, digits: bool, invert: bool, folder: Path | None
 ) -> None:
     from pipeline.datasets.picture import prepare_picture
 
@@ -125,7 +140,7 @@ def _predict_picture(
         from pipeline.figures.style import save_png
 
         target = folder / f"{path.name}.png"
-        save_png(preparation_figure(prepared.steps, printable(path.name)), target)
+        save_png(preparation_figure(prepared.steps(), printable(path.name)), target)
         click.echo(printable(f"saved {target}"))
     count = len(prepared.images)
     if count > 1 and not digits:
@@ -135,7 +150,7 @@ def _predict_picture(
         warn(f"{path} {prepared.doubt}{remedy}")
     for number, image in enumerate(prepared.images, start=1):
         title = f"{path}, digit {number} of {count}" if digits else str(path)
-        predicted = _show(model, title, model.normalization.apply(image[np.newaxis]))
+        predicted = _show(model, title, model.normalization.apply(image[np.newaxis]), engine)
         if model.reference is not None:
             (similarity,) = model.reference.similarity(image[np.newaxis], np.array([predicted]))
             if similarity < model.reference.least:
@@ -482,9 +497,9 @@ def _print_inspection(model: Model, inspection: Inspection, title: str, *, label
     click.echo(f"true label: {printable(true)}")
 
 
-def _show(model: Model, title: str, inputs: np.ndarray) -> int:
+def _show(model: Model, title: str, inputs: np.ndarray, engine: Engine | None = None) -> int:
     """Print the probabilities of one image, and return the predicted class."""
-    (probabilities,) = predict_probabilities(model, inputs)
+    (probabilities,) = predict_probabilities(model, inputs, engine)
     names = [printable(name) for name in model.class_names]
     divided = f" ({DIVIDED})" if model.network.architecture.divides_outputs else ""
     click.echo(f"{printable(title)}: {names[probabilities.argmax()]}{divided}")

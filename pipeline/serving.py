@@ -39,14 +39,15 @@ class Application:
     """The WSGI application: `GET /` is the page, `POST /predict` classifies a picture.
 
     The body of the request is a PNG or JPEG. The answer is JSON: `digits`, a list with the `class`,
-    the `probabilities` by class, and whether it `is_unlike` the training images (null if unknown),
-    of each digit from left to right; and `doubt`, a sentence or null. A picture that cannot be used
-    is status 400 with `error`, one line.
+    the `probabilities` by class, whether it `is_unlike` the training images (null if unknown), and
+    the `image` that the network saw, 28 rows of 28 numbers from 0 to 255, of each digit from left
+    to right; and `doubt`, a sentence or null. A picture that cannot be used is status 400 with
+    `error`, one line.
     """
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._page = draw_page([model]).encode()
+        self._page = draw_page([model], is_served=True).encode()
         self._one_at_a_time = Lock()  # a network computes on all cores
 
     def __call__(self, environment: Environment, start: StartResponse) -> Iterable[bytes]:
@@ -78,8 +79,6 @@ class Application:
                 return _json("200 OK", self.predict(environment["wsgi.input"].read(length)))
             except PipelineError as error:
                 return _refusal("400 Bad Request", str(error))
-        if path == "/index.html":  # where the page to draw on links to
-            return _refusal("404 Not Found", "the results are in report/index.html: make report")
         return _refusal("404 Not Found", "there are / to draw and /predict for pictures")
 
     def predict(self, content: bytes) -> dict[str, Any]:
@@ -105,8 +104,9 @@ class Application:
                 "class": names[row.argmax()],
                 "probabilities": dict(zip(names, np.round(row.astype(float), 6), strict=True)),
                 "is_unlike": flag,
+                "image": image.tolist(),
             }
-            for row, flag in zip(probabilities, unlike, strict=True)
+            for row, flag, image in zip(probabilities, unlike, prepared.images, strict=True)
         ]
         return {"digits": digits, "doubt": prepared.doubt}
 

@@ -75,6 +75,25 @@ def test_predict_reads_digits_in_large_off_centre_pictures_of_any_colours(folder
     assert np.mean(right) > 0.9
 
 
+def test_predict_reads_the_pictures_of_a_folder_by_name_and_counts_those_it_cannot_use(
+    folder, digits, tmp_path
+):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    alone = command(folder, "predict", "model.npz", pictures)
+    assert alone.stderr.endswith("pictures is a folder without pictures\n")
+    for name, row in (("b.png", 1020), ("a.png", 20), (".hidden.png", 30)):
+        Image.fromarray(digits.images[row]).save(pictures / name)
+    (pictures / "notes.txt").write_text("zero, then two")
+    result = command(folder, "predict", "model.npz", pictures)
+    titles = [line for line in result.stdout.splitlines() if line[0] != " "]
+    assert titles == [f"{pictures / 'a.png'}: 0", f"{pictures / 'b.png'}: 2"]
+    assert result.returncode == 1
+    first, second = result.stderr.splitlines()
+    assert "notes.txt is not a PNG, JPEG, BMP, GIF or WebP picture" in first
+    assert "1 of 3 pictures could not be used" in second
+
+
 def test_predict_says_that_the_outputs_of_sigmoids_are_divided_by_their_sum(folder):
     settings = VariantSettings(
         hidden=[4], lr=0.1, batch_size=8, epochs=1, output="sigmoid", loss="mean_squared_error"

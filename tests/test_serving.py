@@ -14,14 +14,18 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from playwright.sync_api import expect
 
 from pipeline.__main__ import main
 from pipeline.base.params import VariantSettings
+from pipeline.datasets.picture import prepare_picture
 from pipeline.nn.model_file import Model, save_model
 from pipeline.nn.prediction import predict_probabilities
 from pipeline.serving import LARGEST
 from tests.splits import CLASSES, SCALE
 from tests.training import trained
+
+pytest_plugins = ["tests.browser"]
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +79,7 @@ def test_a_picture_is_answered_with_the_models_probabilities(port, model, digits
         (expected,) = predict_probabilities(model, SCALE.apply(digits.images[row : row + 1]))
         assert found["class"] == str(expected.argmax())
         assert found["is_unlike"] is None
+        np.testing.assert_array_equal(found["image"], digits.images[row])
         np.testing.assert_allclose(list(found["probabilities"].values()), expected, atol=1e-6)
 
 
@@ -104,7 +109,6 @@ def test_the_front_page_is_the_page_to_draw_on(port):
         ("GET", "/predict", None, {}, 405, "/predict takes POST"),
         ("POST", "/", b"", {}, 405, "/ takes GET"),
         ("GET", "/../params.yaml", None, {}, 404, "/predict for pictures"),
-        ("GET", "/index.html", None, {}, 404, "report/index.html"),
         ("GET", "/", None, {"Host": "evil.example"}, 403, "must begin with http://127.0.0.1"),
     ],
 )
@@ -114,6 +118,35 @@ def test_a_request_that_cannot_be_answered_gets_one_line(
     answer, content = ask(port, method, path, body, **headers)
     assert answer.status == status
     assert words in json.loads(content)["error"]
+
+
+def test_the_front_page_reads_photographs_as_predict_does(port, digits, browser, tmp_path):
+    """A ruled page in uneven light with two digits, which the page alone would read as one."""
+    ink = np.zeros((300, 600))
+    for number, row in enumerate((20, 1020)):
+        large = Image.fromarray(digits.images[row]).resize((200, 200))
+        ink[50:250, 60 + 280 * number : 260 + 280 * number] = np.asarray(large) / 255
+    paper = np.linspace(230, 130, 600) * np.ones((300, 1))
+    paper[20::40] -= 50
+    photograph = (paper * (1 - 0.9 * ink)).astype(np.uint8)
+    Image.fromarray(photograph).save(tmp_path / "two.jpg", quality=90)
+    Image.new("L", (40, 40), 200).save(tmp_path / "blank.png")
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"http://127.0.0.1:{port}/")
+    page.get_by_label("Choose a picture…").set_input_files(tmp_path / "two.jpg")
+    remark = page.locator("#remark")
+    expect(remark).to_have_text("two.jpg shows 2 digits, read as 0, 2; the first is shown")
+    first = prepare_picture(tmp_path / "two.jpg").images[0]
+    lit = np.count_nonzero(first)
+    expect(page.locator("#seen")).to_have_attribute("aria-label", f"{lit} of 784 pixels are lit")
+    page.get_by_label("Choose a picture…").set_input_files(tmp_path / "blank.png")
+    expect(page.get_by_role("alert")).to_have_text(
+        "blank.png shows no digit: all its pixels are nearly alike"
+    )
+    assert page.get_by_role("link").count() == 0
+    expect(page.get_by_text("Examples to load")).to_be_hidden()
+    context.close()
 
 
 def test_a_request_that_is_too_large_is_refused_before_it_is_read(port):

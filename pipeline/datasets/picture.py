@@ -6,6 +6,7 @@ keeping their proportions, and placed in a 28x28 field with their centre of mass
 
 import struct
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -40,16 +41,19 @@ _HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"mif1", b"msf1")
 """Marks of Apple's pictures and their relatives, at byte 8 of a file."""
 
 
+Steps = list[tuple[str, NDArray[np.uint8]]]
+
+
 @dataclass(frozen=True)
 class Prepared:
     """Images `(N, 28, 28)` uint8 made of a picture, one per digit, and how they came about.
 
-    steps: titles and grey pictures `(H, W)` uint8, from the picture to what the network sees.
-    doubt: why the images may not be what was meant, or None.
+    steps: returns titles and grey pictures `(H, W)` uint8, from the picture to what the network
+    sees. doubt: why the images may not be what was meant, or None.
     """
 
     images: NDArray[np.uint8]
-    steps: list[tuple[str, NDArray[np.uint8]]]
+    steps: Callable[[], Steps]
     doubt: str | None = None
 
 
@@ -90,15 +94,16 @@ def prepare_picture(
             doubt = (
                 "has a light background, where the set's images have a dark one" if light else None
             )
-            return Prepared(image[np.newaxis], [("picture", grey), ("reduced", image)], doubt)
+            steps = [("picture", grey), ("reduced", image)]
+            return Prepared(image[np.newaxis], lambda: steps, doubt)
         grey = _on_paper(coloured, "white")
         if np.ptp(grey) < CONTRAST:  # white strokes on a transparent background
             grey = _on_paper(coloured, "black")
         if _is_centred(grey):
-            return Prepared(grey[np.newaxis], [("picture, taken as it is", grey)])
+            return Prepared(grey[np.newaxis], lambda: [("picture, taken as it is", grey)])
         if max(grey.shape) < SMALL:
             image = center_digit(grey.astype(np.float64))
-            return Prepared(image[np.newaxis], [("picture", grey), ("digit 1", image)])
+            return Prepared(image[np.newaxis], lambda: [("picture", grey), ("digit 1", image)])
         return _digits(grey)
     except DataError as error:
         raise DataError(f"{name} {error}") from error
@@ -117,14 +122,18 @@ def _digits(grey: NDArray[np.uint8]) -> Prepared:
         factor = max(1, max(digit.size) // FINE)
         images = [center_digit(np.asarray(digit.reduce(factor), np.float64))]
     else:
-        images = [fit_digit(strokes.cut_out(symbol)) for symbol in strokes.symbols]
-    steps = [
-        ("picture", grey),
-        ("without shadows", np.rint(255 * strokes.ink).astype(np.uint8)),
-        ("strokes", np.where(strokes.mask, np.uint8(90), np.uint8(0))),
-    ]
-    steps[2][1][np.logical_or.reduce(strokes.symbols)] = 255
-    steps += [(f"digit {number}", image) for number, image in enumerate(images, start=1)]
+        images = [fit_digit(strokes.cut_out(each, grey, FINE)) for each in strokes.symbols]
+
+    def steps() -> Steps:
+        found = np.where(strokes.mask, np.uint8(90), np.uint8(0))
+        found[np.logical_or.reduce(strokes.symbols)] = 255
+        return [
+            ("picture", grey),
+            ("without shadows", np.rint(255 * strokes.ink).astype(np.uint8)),
+            ("strokes", found),
+            *((f"digit {number}", image) for number, image in enumerate(images, start=1)),
+        ]
+
     return Prepared(np.stack(images), steps)
 
 
@@ -135,6 +144,16 @@ def _read(source: Path | BinaryIO, name: str) -> Image.Image:
             warnings.simplefilter("ignore")  # about damaged EXIF data, which is ignored
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(source, formats=FORMATS) as opened:
+                # Of a camera's MPO the first is the photograph, and the others are previews.
+                if getattr(opened, "is_animated", False) and opened.format != "MPO":
+                    raise DataError(
+                        f"{name} holds several pictures, as an animation does; save the one that "
+                        "is meant as a PNG picture"
+                    )
+                if opened.mode.startswith("I") and opened.has_transparency_data:
+                    raise DataError(
+                        f"{name} has 16 bits and transparent pixels; save it with 8 bits"
+                    )
                 by_rows = opened.format in ("JPEG", "MPO") and "progressive" not in opened.info
                 most = MOST_JPEG_PIXELS if by_rows else MOST_PIXELS
                 if opened.width * opened.height > most:
@@ -166,6 +185,7 @@ def _kind(source: Path | BinaryIO) -> str:
         ("AVIF", start[4:8] == b"ftyp" and start[8:12] in (b"avif", b"avis")),
         ("PDF", start[:5] == b"%PDF-"),
         ("SVG", b"<svg" in start),
+        ("Windows icon (ICO)", start[:4] == b"\0\0\1\0"),
     ):
         if matches:
             return f"a {name} file, which is not read here; save it as a PNG or JPEG picture"
@@ -234,12 +254,16 @@ def _small(picture: Image.Image) -> Image.Image:
         small = Image.fromarray(_eight_bits(np.asarray(picture)))
     elif picture.has_transparency_data:
         small = picture.convert("RGBA")
+    elif picture.mode == "L":
+        picture.load()
+        small = picture
     else:
         small = (picture.convert("RGB") if picture.mode in ("P", "CMYK") else picture).convert("L")
     if (factor := max(picture.size) // SIDE) > 1:
         small = small.reduce(factor)
     small.info = picture.info  # holds the camera's orientation
-    return ImageOps.exif_transpose(small)
+    ImageOps.exif_transpose(small, in_place=True)
+    return small
 
 
 def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:

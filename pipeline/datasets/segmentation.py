@@ -7,7 +7,9 @@ are left out. Thresholds are by Otsu (https://doi.org/10.1109/TSMC.1979.4310076)
 Canny's; lines are told from strokes by their run lengths, as in the removal of staff lines.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +18,9 @@ from scipy import ndimage
 
 from pipeline.base.errors import DataError
 
-SIDE = 256
+SIDE = 192
 """Pixels; a picture with a longer side is reduced by a whole number before strokes are sought."""
-GRID = 32
+GRID = 40
 """Maximum number of blocks along a side, in which the background is estimated."""
 CONTRAST = 16
 """Minimum difference between strokes and background, in grey levels of 255."""
@@ -40,8 +42,8 @@ class Strokes:
 
     grey: the picture, reduced. background: its paper without strokes, in the same grey levels. ink:
     the strength of strokes, 1 for the usual stroke of this picture. mask: the strokes, without
-    lines, frames and grain. symbols: the strokes of each symbol, in reading order. factor: by how
-    much the picture was reduced.
+    lines, frames and grain. symbols: the strokes of each symbol, in reading order. usual: the
+    difference of the usual stroke from the background. factor: by how much the picture was reduced.
     """
 
     grey: Grey
@@ -49,6 +51,7 @@ class Strokes:
     ink: Grey
     mask: Mask
     symbols: list[Mask]
+    usual: float
     factor: int
 
     def box(self, symbol: Mask) -> tuple[slice, slice]:
@@ -56,15 +59,25 @@ class Strokes:
         rows, columns = (np.flatnonzero(symbol.any(axis=axis)) for axis in (1, 0))
         return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
-    def cut_out(self, symbol: Mask) -> Grey:
-        """Return the ink of one symbol alone, cropped to its box."""
+    def cut_out(self, symbol: Mask, picture: NDArray[np.uint8], longest: int) -> Grey:
+        """Return the ink of one symbol alone, cropped to its box.
+
+        It is taken from the picture itself, reduced as long as a side stays at least `longest`.
+        """
         box = self.box(symbol)
-        return np.where(symbol[box], self.ink[box], 0)
+        rows, columns = (slice(self.factor * each.start, self.factor * each.stop) for each in box)
+        whole = picture[rows, columns]
+        grey = _reduced(whole, max(1, max(whole.shape) // longest))
+        size = grey.shape[::-1]
+        background = Image.fromarray(self.background[box]).resize(size, Image.Resampling.BILINEAR)
+        mask = Image.fromarray(symbol[box]).resize(size, Image.Resampling.NEAREST)
+        ink = np.clip((grey - np.asarray(background)) / self.usual, 0, 1)
+        return np.where(np.asarray(mask), ink, 0)
 
     def is_all(self, symbol: Mask) -> bool:
         """Whether there is nothing in the picture but this symbol on even paper."""
         rows, columns = self.box(symbol)
-        rest = np.abs(self.grey - np.median(self.background))
+        rest = np.abs(self.grey - np.median(self.background[::4, ::4]))
         strength = rest[symbol].max()
         rest[
             max(0, rows.start - 2) : rows.stop + 2, max(0, columns.start - 2) : columns.stop + 2
@@ -78,7 +91,7 @@ def find_strokes(picture: NDArray[np.uint8]) -> Strokes:
     Raises DataError, without the name of the picture, if it shows no symbol.
     """
     factor = -(-max(picture.shape) // SIDE)
-    grey = np.asarray(Image.fromarray(picture).reduce(factor), np.float32)
+    grey = _reduced(picture, factor)
     if np.ptp(grey) < CONTRAST:
         raise DataError("shows no digit: all its pixels are nearly alike")
     is_light = _strokes_are_light(grey)
@@ -96,11 +109,15 @@ def find_strokes(picture: NDArray[np.uint8]) -> Strokes:
         for strength in strengths:
             ink = np.clip(difference / strength, 0, 1)
             faint = max(FAINT, GRAIN * grain / strength)
-            mask = _with_strong_parts(ink >= faint, ink >= max(STRONG, faint))
+            visible = ink >= faint
             if clean:
-                mask = _without_frames(_without_lines(mask))
-            if symbols := _symbols(mask, ink):
-                return Strokes(grey, background, ink, mask, symbols, factor)
+                visible &= ~_lines(visible) & ~_lines(visible.T).T
+            found = _with_strong_parts(visible, visible & (ink >= STRONG))
+            if clean:
+                found = _without_frames(found)
+            if symbols := _symbols(found, ink):
+                usual = strength if is_light else -strength
+                return Strokes(grey, background, ink, found.mask, symbols, usual, factor)
     raise DataError("shows no digit: only specks and lines stand out from its background")
 
 
@@ -111,15 +128,19 @@ def _strengths(difference: Grey, threshold: float, grain: float) -> list[float]:
     ink. It may also be a frame around a drawing in pencil, which is then below the threshold.
     """
     strokes = difference[difference > threshold]
-    usual = float(np.percentile(strokes, 75))
-    found = [usual]
+    found = [_upper_quartile(strokes)]
     stronger = strokes > _otsu(strokes)
     if 0.03 < stronger.mean() < 1 and strokes[stronger].mean() > 2 * strokes[~stronger].mean():
-        found.insert(0, float(np.percentile(strokes[stronger], 75)))
+        found.insert(0, _upper_quartile(strokes[stronger]))
     weaker = difference[(difference > 2 * GRAIN * grain) & (difference <= threshold)]
     if len(weaker) > 0.003 * difference.size:
-        found.append(float(np.percentile(weaker, 75)))
+        found.append(_upper_quartile(weaker))
     return found
+
+
+def _upper_quartile(values: Grey) -> float:
+    at = 3 * len(values) // 4
+    return float(np.partition(values, at)[at])
 
 
 def _strokes_are_light(grey: Grey) -> bool:
@@ -145,14 +166,12 @@ def _background(grey: Grey) -> Grey:
     """
     coarse = _blocks(grey)
     closed = ndimage.grey_closing(coarse, max(coarse.shape) // 2, mode="nearest")
-    first = _enlarged(closed, grey.shape)
-    difference = first - grey
+    difference = _enlarged(closed, grey.shape) - grey
     paper = difference <= _otsu(difference)
-    share = _blocks(paper.astype(np.float32))
-    total = _blocks(grey * paper)
+    share, total = _blocks(paper.astype(np.float32)), _blocks(grey * paper)
     mean = closed
     for window in (9, 3):
-        near, sum_near = (ndimage.uniform_filter(each, window) for each in (share, total))
+        near, sum_near = ndimage.uniform_filter(np.stack([share, total]), (1, window, window))
         mean = np.where(near > 0.25, sum_near / np.maximum(near, 0.25), mean)
     return _enlarged(mean.astype(np.float32), grey.shape)
 
@@ -162,29 +181,28 @@ def _block_size(shape: tuple[int, ...]) -> int:
 
 
 def _blocks(values: Grey) -> Grey:
+    return _reduced(values, _block_size(values.shape))
+
+
+def _reduced(values: NDArray[Any], factor: int) -> Grey:
     """Return the means of square blocks; those at the lower and right edge may be smaller."""
-    size = _block_size(values.shape)
-    return np.asarray(Image.fromarray(values).reduce(size), np.float32)
+    return np.asarray(Image.fromarray(values).reduce(factor), np.float32)
 
 
 def _enlarged(blocks: Grey, shape: tuple[int, ...]) -> Grey:
     """Interpolate linearly between the centres of blocks."""
+    height, width = shape
     size = _block_size(shape)
-    for axis in (0, 1):
-        place = np.clip((np.arange(shape[axis]) + 0.5) / size - 0.5, 0, blocks.shape[axis] - 1)
-        before = place.astype(np.intp)
-        after = np.minimum(before + 1, blocks.shape[axis] - 1)
-        share = (place - before).astype(np.float32)
-        share = share[:, None] if axis == 0 else share
-        first, second = blocks.take(before, axis), blocks.take(after, axis)
-        blocks = first + share * (second - first)
-    return blocks
+    box = (0, 0, width / size, height / size)  # the last blocks may be smaller
+    values = Image.fromarray(blocks).resize((width, height), Image.Resampling.BILINEAR, box)
+    return np.asarray(values)
 
 
 def _otsu(difference: Grey) -> float:
     """Return the threshold that separates grey levels into two classes best."""
-    levels = np.clip(np.rint(difference), 0, 255).astype(np.uint8)
-    counts = np.bincount(levels.ravel(), minlength=256).astype(np.float64)
+    levels = np.rint(difference)
+    levels = np.clip(levels, 0, 255, out=levels).astype(np.uint8)
+    counts = np.array(Image.fromarray(np.atleast_2d(levels)).histogram(), np.float64)
     below = np.cumsum(counts)
     mass = np.cumsum(counts * np.arange(256))
     above = below[-1] - below
@@ -194,62 +212,104 @@ def _otsu(difference: Grey) -> float:
     return float(between.argmax()) + 0.5
 
 
-def _with_strong_parts(faint: Mask, strong: Mask) -> Mask:
-    """Return the components of `faint` that are strong somewhere."""
-    labels, count = ndimage.label(faint, _EIGHT)
-    kept = np.zeros(count + 1, bool)
-    kept[labels[strong & faint]] = True
-    kept[0] = False
-    result: Mask = kept[labels]
-    return result
+@dataclass(frozen=True)
+class _Components:
+    """The connected components of a mask.
 
+    labels: the number of each pixel's component, `(H, W)`, and 0 outside. kept: whether the
+    component of a number counts.
+    """
 
-def _without_lines(mask: Mask) -> Mask:
-    """Take out thin lines from edge to edge, except where strokes cross them."""
-    if not mask[[0, -1]].any() and not mask[:, [0, -1]].any():
+    labels: NDArray[np.int32]
+    kept: Mask
+
+    @staticmethod
+    def of(mask: Mask) -> "_Components":
+        """Find the components of a mask."""
+        labels, count = ndimage.label(mask, _EIGHT)
+        return _Components(labels, np.arange(count + 1) > 0)
+
+    @property
+    def mask(self) -> Mask:
+        mask: Mask = self.kept[self.labels]
         return mask
-    return mask & ~_lines(mask) & ~_lines(mask.T).T
+
+    def boxes(self) -> Iterator[tuple[int, tuple[slice, slice]]]:
+        """Return the number and the box of each component that counts."""
+        for number, box in enumerate(ndimage.find_objects(self.labels), start=1):
+            if self.kept[number]:
+                yield number, box
+
+
+def _with_strong_parts(faint: Mask, strong: Mask) -> _Components:
+    """Return the components of `faint` that are strong somewhere."""
+    found = _Components.of(faint)
+    kept = np.zeros_like(found.kept)
+    kept[found.labels[strong]] = True
+    return _Components(found.labels, kept)
 
 
 def _lines(mask: Mask) -> Mask:
-    """Return the horizontal lines from edge to edge, which may be tilted by two degrees."""
+    """Return the thin horizontal lines from edge to edge, except where strokes cross them.
+
+    They may be tilted by two degrees, and interrupted.
+    """
     width = mask.shape[1]
-    thickness, least = max(3, 0.025 * max(mask.shape)), max(8, width // 12)
-    thin = mask & (_run_lengths(mask) <= thickness)
-    runs = _run_lengths(thin.T).T
-    pieces = thin & (runs >= least)
+    thickness, least = int(max(3, 0.025 * max(mask.shape))), max(8, width // 12)
+    near = max(3, width // 32)
+    if not mask[:, :near].any() or not mask[:, -near:].any():
+        return np.zeros_like(mask)
+    thin = mask & ~_long_runs(mask, thickness + 1)
+    pieces = _long_runs(thin.T, least).T
     if pieces.any(axis=0).mean() < 0.5:
         return np.zeros_like(mask)
-    band = ndimage.maximum_filter1d(pieces, 5, axis=0)
-    gaps = _run_lengths(~band.T).T
-    gaps[:, [0, -1]] = 0
-    inner = ~band & (gaps < width / 2)
-    labels, _ = ndimage.label(band | inner, _EIGHT)
+    band = pieces.copy()
+    for distance in (1, 2):
+        band[distance:] |= pieces[:-distance]
+        band[:-distance] |= pieces[distance:]
+    gaps = ~band & ~_long_runs(~band.T, -(-width // 2)).T
+    gaps[:, [0, -1]] = ~band[:, [0, -1]]
+    labels, _ = ndimage.label(band | gaps, _EIGHT)
     lines = np.zeros_like(mask)
     for number, box in enumerate(ndimage.find_objects(labels), start=1):
         line = labels[box] == number
-        if line.shape[1] >= 0.95 * width and (line & pieces[box]).any(axis=0).mean() >= 0.5:
-            lines[box] |= line & thin[box]
+        drawn = line & thin[box]
+        if (
+            line.shape[1] == width
+            and drawn[:, :near].any()
+            and drawn[:, -near:].any()
+            and (line & pieces[box]).any(axis=0).mean() >= 0.5
+        ):
+            lines[box] |= drawn
     return lines
 
 
-def _run_lengths(mask: Mask) -> NDArray[np.int32]:
-    """Return for each pixel the number of pixels of its vertical run; 0 outside."""
-    height = len(mask)
-    rows = np.arange(height, dtype=np.int32)[:, None]
-    last_gap = np.maximum.accumulate(np.where(mask, -1, rows), axis=0)
-    next_gap = np.minimum.accumulate(np.where(mask, height, rows)[::-1], axis=0)[::-1]
-    return np.where(mask, next_gap - last_gap - 1, 0)
+def _long_runs(mask: Mask, length: int) -> Mask:
+    """Return the pixels whose vertical run has at least a length.
+
+    This is the opening of the mask by a line; the number of steps is logarithmic in its length.
+    """
+    steps: list[int] = []
+    while (reached := 1 + sum(steps)) < length:
+        steps.append(min(reached, length - reached))
+    whole = mask  # whether the run that starts at a pixel is long enough
+    for step in steps:
+        whole = whole[:-step] & whole[step:]
+    result = np.zeros_like(mask)
+    result[: len(whole)] = whole
+    for step in steps:
+        result[step:] |= result[:-step]
+    return result
 
 
-def _without_frames(mask: Mask) -> Mask:
+def _without_frames(found: _Components) -> _Components:
     """Take out lines along all four sides of the box of a component; a digit may touch them."""
-    labels, _ = ndimage.label(mask, _EIGHT)
-    result = mask.copy()
-    for number, box in enumerate(ndimage.find_objects(labels), start=1):
-        part = labels[box] == number
-        if min(part.shape) < 0.3 * max(mask.shape):
+    frames = np.zeros(found.labels.shape, bool)
+    for number, box in found.boxes():
+        height, width = (side.stop - side.start for side in box)
+        if min(height, width) < 0.3 * max(frames.shape):
             continue
+        part = found.labels[box] == number
         near = max(3, round(0.03 * max(part.shape)))
         inner = (slice(near, -near), slice(near, -near))
         sides = (
@@ -260,8 +320,8 @@ def _without_frames(mask: Mask) -> Mask:
         )
         if all(side.mean() > 0.85 for side in sides):
             part[inner] = False
-            result[box] &= ~part
-    return result
+            frames[box] |= part
+    return _Components.of(found.mask & ~frames) if frames.any() else found
 
 
 @dataclass
@@ -307,19 +367,18 @@ class _Part:
         return overlap >= 0.15 * narrower and -0.3 * lower <= down <= 0.12 * size
 
 
-def _symbols(mask: Mask, ink: Grey) -> list[Mask]:
+def _symbols(found: _Components, ink: Grey) -> list[Mask]:
     """Return the masks of the symbols, in reading order."""
-    labels, count = ndimage.label(mask, _EIGHT)
-    if not count:
+    boxes = list(found.boxes())
+    if not boxes:
         return []
-    masses = np.bincount(labels.ravel(), weights=ink.ravel(), minlength=count + 1)[1:]
+    labelled = found.labels > 0
+    masses = np.bincount(found.labels[labelled], weights=ink[labelled])
     parts = [
-        _Part(
-            rows.start, rows.stop, columns.start, columns.stop, float(masses[number]), [number + 1]
-        )
-        for number, (rows, columns) in enumerate(ndimage.find_objects(labels))
+        _Part(rows.start, rows.stop, columns.start, columns.stop, float(masses[number]), [number])
+        for number, (rows, columns) in boxes
     ]
-    height, width = mask.shape
+    height, width = ink.shape
     inside = [
         part
         for part in parts
@@ -344,7 +403,7 @@ def _symbols(mask: Mask, ink: Grey) -> list[Mask]:
         if symbol.gap(part) <= 0.2 * symbol.size and part.ink >= 0.02 * symbol.ink:
             symbols[nearest] = symbol.joined(part)
     return [
-        np.isin(np.arange(count + 1), symbol.numbers)[labels]
+        np.isin(np.arange(len(found.kept)), symbol.numbers)[found.labels]
         for symbol in _in_reading_order(symbols)
     ]
 

@@ -7,6 +7,7 @@ the same bytes.
 import io
 import json
 import tokenize
+import warnings
 import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -203,8 +204,10 @@ def _read_array(
         if np.lib.format.read_magic(content) != (1, 0):
             raise ValueError("its npy version must be 1.0")
         # Only the header is parsed by NumPy: numpy.load would allocate whatever a header claims.
-        found, by_column, dtype = np.lib.format.read_array_header_1_0(content)
-    except (ValueError, TypeError, SyntaxError, tokenize.TokenError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # a header as Python 2 wrote it
+            found, by_column, dtype = np.lib.format.read_array_header_1_0(content)
+    except (ValueError, TypeError, SyntaxError, UserWarning, tokenize.TokenError) as error:
         raise ModelError(f"{path}: {name} is not an array: {error}") from error
     if found != shape or dtype != kind:
         raise ModelError(

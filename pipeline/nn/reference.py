@@ -41,9 +41,9 @@ class Reference:
         0 if the reference has none of that class.
         """
         found = np.zeros(len(images))
-        ours, theirs = (each.astype(np.float32) for each in (coarse(images), self.images))
+        ours = coarse(images).astype(np.float32)
         for label in np.unique(predicted):
-            rows, known = predicted == label, theirs[self.labels == label]
+            rows, known = predicted == label, self.images[self.labels == label].astype(np.float32)
             if len(known):
                 products = (ours[rows] @ known.T).astype(np.float64)
                 sizes = np.outer(

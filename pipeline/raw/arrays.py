@@ -4,6 +4,7 @@ An array is images or labels by its shape, and of the split that its name says. 
 block, and never unpickled. Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html.
 """
 
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -115,7 +116,9 @@ def _header(place: object, file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[A
     try:
         version = npy.read_magic(file)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, by_columns, kind = read(file)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # Python 2 wrote numbers as 784L
+            shape, by_columns, kind = read(file)
     except HEADER_ERRORS as error:
         raise DataError(f"{place} is not a NumPy array: {str(error)[:200]}") from error
     if kind.hasobject:

@@ -17,6 +17,8 @@ from pipeline.raw.contents import Content, Reading, Table
 from pipeline.raw.names import split_of
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+ORIENTATION = 0x0112
+"""EXIF's number of how a viewer should turn a picture; 1 is upright."""
 
 
 def picture_contents(path: Path) -> list[Content]:
@@ -34,8 +36,8 @@ def picture_contents(path: Path) -> list[Content]:
 def grey_picture(place: object, content: Path | bytes) -> NDArray[np.uint8]:
     """Return a picture of 28x28 pixels as (28, 28) uint8, exactly as it is stored.
 
-    Raises DataError, naming the place, for another size, for transparent pixels and for more than
-    8 bits per pixel.
+    Raises DataError, naming the place, for another size, several pictures, transparent pixels, more
+    than 8 bits per channel, other colours than RGB, and pixels that a viewer would turn.
     """
     source = io.BytesIO(content) if isinstance(content, bytes) else content
     try:
@@ -45,8 +47,18 @@ def grey_picture(place: object, content: Path | bytes) -> NDArray[np.uint8]:
                     f"{place} must be a picture of {WIDTH}x{HEIGHT} pixels, "
                     f"got {picture.width}x{picture.height}"
                 )
+            if getattr(picture, "is_animated", False):
+                raise DataError(f"{place} must hold one picture, got an animation or several pages")
             if picture.mode not in ("1", "L", "P", "LA", "RGB", "RGBA"):
-                raise DataError(f"{place} must have 8 bits per pixel, got mode {picture.mode}")
+                raise DataError(
+                    f"{place} must be grey or RGB with at most 8 bits per channel, "
+                    f"got mode {picture.mode}"
+                )
+            if (turned := picture.getexif().get(ORIENTATION, 1)) != 1:
+                raise DataError(
+                    f"{place} must be stored upright, got EXIF orientation {turned}; "
+                    "turn its pixels and remove the mark"
+                )
             if picture.has_transparency_data:
                 opaque = picture.convert("RGBA")
                 if np.asarray(opaque)[..., 3].min() < 255:

@@ -74,8 +74,10 @@ def check_plausible(
     mends it, for labels, pixels, polarity or orientation that cannot be right.
     """
     place, key = f"the {split} set of {dataset}", f"datasets.{dataset}"
-    from_1 = "" if settings.first_label else f"set {key}.first_label to 1"
-    check_labels(place, data.labels, len(settings.class_names), from_1)
+    from_1 = f"set {key}.first_label to 1"
+    if (count := len(settings.class_names)) == 10 and settings.class_names[0] == "0":
+        from_1 += f"; if {count} stands for 0, also move 0 to the end of {key}.class_names"
+    check_labels(place, data.labels, count, "" if settings.first_label else from_1)
     found = statistics(data, len(settings.class_names))
     warnings = _check_classes(place, split, found, settings.class_names)
     brightest = int(np.flatnonzero(found.levels)[-1])

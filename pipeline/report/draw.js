@@ -406,7 +406,7 @@ const PEN_WIDTH = paper.width / 13; // as thick as MNIST's strokes, for a digit 
 const KEY_STEP = paper.width / 40;
 
 let strokes = []; // each a list of [x, y], in pixels of the paper
-let picture = null; // replaces the strokes, until the next stroke replaces it; `pixels` if an example
+let picture = null; // replaces the strokes, until the next stroke replaces it; `label` if an example
 let pointer = null; // the id of the pointer that is drawing
 const pen = { x: paper.width / 2, y: paper.height / 4, isDown: false }; // moved by the keyboard
 const heldArrows = new Set();
@@ -443,18 +443,57 @@ function undo() {
 
 async function usePicture(file) {
   try {
-    const chosen = await readPicture(file);
-    if (!prepare(chosen.grey, chosen.width, chosen.height, true)) {
-      say(`${file.name} shows nothing: all its pixels have nearly the same brightness`);
+    const { canvas, grey, width, height } = await readPicture(file);
+    const { problem, pixels, remark } = MODELS.isServed
+      ? await askServer(file)
+      : seenHere(file, prepare(grey, width, height, true));
+    if (problem) {
+      say(problem);
       return;
     }
     clear();
-    picture = chosen;
+    picture = { canvas, width, height, pixels };
+    say("", remark);
     redraw();
   } catch (error) {
     if (!(error instanceof DOMException)) throw error;
     say(`${file.name} is not a PNG, JPEG or other image`);
   }
+}
+
+function seenHere(file, pixels) {
+  if (!pixels) {
+    return { problem: `${file.name} shows nothing: all its pixels have nearly the same brightness` };
+  }
+  const remark = IMAGE.pictures === "digit"
+    ? `${file.name} is read as one digit on even paper; photographs are read by: digits predict`
+    : "";
+  return { pixels, remark };
+}
+
+// Let `digits serve` find the digits in a picture or photograph, as `digits predict` does.
+async function askServer(file) {
+  let answer;
+  try {
+    answer = await fetch("predict", { method: "POST", body: file });
+  } catch {
+    return { problem: "The server does not answer; start it again: digits serve" };
+  }
+  if (!answer.headers.get("Content-Type").startsWith("application/json")) {
+    return { problem: `${file.name} is refused: ${answer.status} ${answer.statusText}` };
+  }
+  const { error, digits, doubt } = await answer.json();
+  if (error) return { problem: error.replace("the picture", file.name) };
+  const remarks = [];
+  if (doubt) remarks.push(`${file.name} ${doubt}`);
+  if (digits.length > 1) {
+    const classes = digits.map((digit) => digit.class).join(", ");
+    remarks.push(`${file.name} shows ${digits.length} digits, read as ${classes}; the first is shown`);
+  }
+  if (digits[0].is_unlike) {
+    remarks.push("this is unlike the training images, so the shares mean little");
+  }
+  return { pixels: Uint8Array.from(digits[0].image.flat()), remark: remarks.join("; ") };
 }
 
 function useExample(example) {
@@ -491,8 +530,9 @@ function listenToExamples() {
   );
 }
 
-function say(problem) {
+function say(problem, remark = "") {
   byId("problem").textContent = problem;
+  byId("remark").textContent = remark;
 }
 
 function onPaper(event) {
@@ -642,11 +682,11 @@ function redraw() {
 
 function update() {
   paintPaper();
-  centered = picture?.pixels ?? preparedPaper();
+  centered = picture ? picture.pixels : preparedPaper();
   byId("hint").hidden = centered !== null;
   byId("undo").disabled = !strokes.length;
   byId("clear").disabled = !strokes.length && !picture;
-  paper.classList.toggle("picture", picture !== null && !picture.pixels);
+  paper.classList.toggle("picture", picture !== null && picture.label === undefined);
   showSeen();
   const readings = networks.map((network) => (centered ? forward(network, centered) : null));
   cards.forEach((card, index) => showReading(card, readings[index]?.shares));
@@ -659,9 +699,8 @@ function update() {
 }
 
 function preparedPaper() {
-  const { grey, width, height } =
-    picture ?? greyOf(ink.getImageData(0, 0, paper.width, paper.height));
-  return prepare(grey, width, height, picture !== null);
+  const { grey, width, height } = greyOf(ink.getImageData(0, 0, paper.width, paper.height));
+  return prepare(grey, width, height, false);
 }
 
 function showSeen() {

@@ -31,14 +31,17 @@ MISTAKEN = 10
 _FOLDER = Path(__file__).parent
 
 
-def draw_page(models: Sequence[Model], test: LabelledImages | None = None) -> str:
+def draw_page(
+    models: Sequence[Model], test: LabelledImages | None = None, *, is_served: bool = False
+) -> str:
     """Return the HTML of the page. All models must be of one dataset.
 
     models: the best first. Its answer leads, and its layers are shown until another is chosen.
     test: images that the page offers as examples: one of each class, and those that most networks
     get wrong; None if there are none. The weights are those of `rounded`, and the page says how
-    far the probabilities of the test images move by that. The same models and images give the same
-    page.
+    far the probabilities of the test images move by that. is_served: whether the page comes from
+    `digits serve`, which then prepares pictures, rather than from a file beside the report. The
+    same models and images give the same page.
     """
     pages = environment(_FOLDER)
     class_names = models[0].class_names
@@ -59,6 +62,7 @@ def draw_page(models: Sequence[Model], test: LabelledImages | None = None) -> st
         bits=BITS,
         levels=LEVELS,
         divided=DIVIDED,
+        is_served=is_served,
         image={
             "height": HEIGHT,
             "width": WIDTH,

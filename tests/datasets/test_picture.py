@@ -221,6 +221,11 @@ def with_size(picture, width, height):
     return bytes(content)
 
 
+def animated(form, digit):
+    """Return a file of two pictures."""
+    return saved(form, save_all=True, append_images=[enlarged(255 - digit)])(enlarged(digit))
+
+
 DIGITLESS = {
     "white": (lambda digit: PNG(Image.new("L", (50, 50), "white")), "no digit"),
     "black": (lambda digit: PNG(Image.new("RGB", (50, 50))), "no digit"),
@@ -235,6 +240,14 @@ DIGITLESS = {
         lambda digit: PNG(enlarged(digit))[:2000] + bytes(500) + PNG(enlarged(digit))[2500:],
         "damaged",
     ),
+    "an animated GIF": (lambda digit: animated("GIF", digit), "holds several pictures"),
+    "an animated WebP": (lambda digit: animated("WEBP", digit), "holds several pictures"),
+    "an animated PNG": (lambda digit: animated("PNG", digit), "holds several pictures"),
+    "an icon": (lambda digit: saved("ICO")(enlarged(digit)), "is a Windows icon (ICO) file"),
+    "16 bits and a transparent grey": (
+        lambda digit: saved("PNG", transparency=7)(sixteen_bits(digit)),
+        "16 bits and transparent pixels; save it with 8 bits",
+    ),
     "half a JPEG": (lambda digit: saved("JPEG")(enlarged(digit))[:2000], "damaged"),
     "too large": (lambda digit: with_size(enlarged(digit), 10_000, 10_000), "too large"),
     "far too large": (lambda digit: with_size(enlarged(digit), 90_000, 90_000), "too large"),
@@ -248,6 +261,14 @@ def test_a_picture_without_a_digit_is_refused_with_its_name(tmp_path, sample, ma
     path.write_bytes(make(sample[10]))
     with refused(path, words):
         read_picture(path)
+
+
+def test_of_a_cameras_multi_picture_file_the_photograph_is_read(tmp_path, sample):
+    alone, preview = enlarged(sample[10]), enlarged(sample[4], 60)
+    alone.save(tmp_path / "alone.jpg", quality=90)
+    alone.save(tmp_path / "both.jpg", "MPO", save_all=True, append_images=[preview], quality=90)
+    seen, expected = (read_picture(tmp_path / name) for name in ("both.jpg", "alone.jpg"))
+    np.testing.assert_array_equal(seen, expected)
 
 
 def test_a_missing_picture_and_a_folder_are_refused_with_their_names(tmp_path):

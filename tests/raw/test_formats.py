@@ -241,6 +241,15 @@ def npy(folder, training, testing):
         np.save(folder / f"y_{split}.npy", data.labels.astype(np.int64))
 
 
+def npy_of_python_2(folder, training, testing):
+    """NumPy wrote the length of an array as 60000L there, and warns of such headers today."""
+    npy(folder, training, testing)
+    for path in folder.glob("*.npy"):
+        count = len(np.load(path))
+        content = path.read_bytes().replace(f"({count},".encode(), f"({count}L,".encode(), 1)
+        path.write_bytes(content.replace(b" \n", b"\n", 1))
+
+
 def fractions(folder, training, testing):
     npz(
         folder, "digits.npz",
@@ -330,6 +339,7 @@ FORMATS = {
     "KMNIST": kmnist,
     "MedMNIST": medmnist,
     "npy": npy,
+    "npy of Python 2": npy_of_python_2,
     "fractions": fractions,
     "Hugging Face": hugging_face,
     "OpenML's Parquet": open_ml,
@@ -586,7 +596,23 @@ REFUSED = {
     ),
     "a picture of 16 bits": (
         lambda data: {"train/0/a.png": png16()},
-        ["train/0/a.png", "8 bits per pixel"],
+        ["train/0/a.png", "8 bits per channel", "got mode I;16"],
+    ),
+    "a picture in CMYK": (
+        lambda data: {"train/0/a.jpg": png(data.images[0], "JPEG", "CMYK")},
+        ["train/0/a.jpg", "grey or RGB", "got mode CMYK"],
+    ),
+    "an animation": (
+        lambda data: {"train/0/a.gif": several(data.images[:2], "GIF")},
+        ["train/0/a.gif", "must hold one picture"],
+    ),
+    "a scan of several pages": (
+        lambda data: {"train/0/a.tif": several(data.images[:2], "TIFF")},
+        ["train/0/a.tif", "must hold one picture"],
+    ),
+    "a picture on its side": (
+        lambda data: {"train/0/a.jpg": on_its_side(data.images[0])},
+        ["train/0/a.jpg", "must be stored upright", "got EXIF orientation 6"],
     ),
     "a transparent picture": (
         lambda data: {"train/0/a.png": transparent()},
@@ -662,6 +688,23 @@ def mat_bytes(version=5, **arrays):
 def png16():
     content = io.BytesIO()
     Image.fromarray(np.full((28, 28), 4095, np.uint16)).save(content, "PNG")
+    return content.getvalue()
+
+
+def several(images, form):
+    """Return a file of several pictures."""
+    first, *others = map(Image.fromarray, images)
+    content = io.BytesIO()
+    first.save(content, form, save_all=True, append_images=others)
+    return content.getvalue()
+
+
+def on_its_side(image):
+    """Return a picture that a viewer turns by 90 degrees."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = io.BytesIO()
+    Image.fromarray(image).save(content, "JPEG", exif=exif)
     return content.getvalue()
 
 

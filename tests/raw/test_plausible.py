@@ -87,6 +87,16 @@ def test_labels_from_1_are_refused_with_the_setting_that_mends_them(few_digits):
         check(data, first_label=5)
 
 
+def test_where_label_10_stands_for_0_class_names_end_with_0(few_digits):
+    data = LabelledImages(few_digits.images, np.where(few_digits.labels, few_digits.labels, 10))
+    with refused(
+        "got 10", "if 10 stands for 0, also move 0 to the end of datasets.mine.class_names"
+    ):
+        check(data)
+    assert check(data, first_label=1, class_names=[*"1234567890"]) == []
+    assert "does not look like the digits" in check(data, first_label=1)[0]
+
+
 @pytest.mark.parametrize("make", [inverted, transposed, of_0_and_1, from_1])
 def test_the_changes_give_back_the_original_images(few_digits, make):
     keys = {

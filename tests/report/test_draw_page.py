@@ -579,6 +579,16 @@ def test_a_dropped_picture_is_replaced_by_the_first_stroke(drawing, few_digits, 
     assert len(np.unique(paper(drawing)[:, 0])) == 1
 
 
+def test_the_page_says_that_photographs_are_read_by_predict(drawing, few_digits, tmp_path):
+    *_, path = pictures(few_digits.images[4], tmp_path)
+    drawing.get_by_label("Choose a picture…").set_input_files(path)
+    expect(drawing.locator("#remark")).to_have_text(
+        f"{path.name} is read as one digit on even paper; photographs are read by: digits predict"
+    )
+    drawing.get_by_role("button", name="Clear").click()
+    expect(drawing.locator("#remark")).to_have_text("")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
