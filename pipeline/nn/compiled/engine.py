@@ -292,8 +292,8 @@ class CompiledEngine:
     def _begin(self, images: ImageSet) -> NDArray[Any]:
         run, count = self._run, len(images)
         images.describe(run)
-        self._costs = aligned((2, -(-count // LANES) * LANES))
-        self._hits = np.zeros(count, np.uint8)
+        room = (count // LANES + 2) * LANES  # any image's costs are written with the next LANES - 1
+        self._costs, self._hits = aligned((2, room)), np.zeros(room, np.uint8)
         run["kept"] = run["order_at"] = run["probabilities_at"] = run["step"] = 0
         run["costs_at"], run["margins_at"] = _addresses(self._costs)
         run["hits_at"] = _address(self._hits)

@@ -216,7 +216,7 @@ def distort(
         index = builder.add(builder.mul(whole[1], ints(SIDE)), whole[0])
         rows = []
         for row in (0, 1):
-            four = to.gather(image, builder.add(index, ints(SIDE * row)))
+            four = to.gather(image, builder.add(index, ints(SIDE * row))).value
             left = right.to_float(builder.and_(four, ints(255)))
             other = right.to_float(builder.and_(builder.lshr(four, ints(8)), ints(255)))
             rows.append(left * (1.0 - right) + other * right)
@@ -276,6 +276,90 @@ def apply(to: Emitter, function: Any, x: Any, shift: Any, y: Any, vectors: Any) 
 
 
 FUNCTIONS = (exp, log, tanh, sigmoid)
+
+
+@kernel("iiiiiiiii")
+def outputs(
+    to: Emitter, kind: Any, z: Any, p: Any, stride: Any, classes: Any, labels: Any, totals: Any,
+    margins: Any, hits: Any,
+) -> None:  # fmt: skip
+    """Compute the outputs P of LANES images from their logits Z, all images side by side.
+
+    kind: 1 for softmax, 2 for sigmoid. z: (LANES, stride). p: (classes, LANES). labels: bytes.
+    totals: (LANES,), what softmax divides by, or the sums of the outputs. margins: (LANES,), the
+    logit of the label less the largest. hits: bytes, whether the largest is that of the label.
+    """
+    rows, label = to.steps(to.times(stride, 4)), to.load_bytes(labels).to_float()
+
+    def emit(number: int) -> None:
+        top, best, own, total = (to.variable() for _ in range(4))
+        top.set(to.gather(z, rows).as_float())
+        with to.loop(classes) as j:
+            logit, this = to.gather(to.at(z, j), rows).as_float(), to.whole(j)
+            to.store(logit, to.at(p, to.times(j, LANES)))
+            best.set(logit.where(">", top.get(), this, best.get()))
+            top.set(logit.where(">", top.get(), logit, top.get()))
+            own.set(label.where("==", this, logit, own.get()))
+        with to.loop(classes) as j:
+            address = to.at(p, to.times(j, LANES))
+            logit = to.load(address)
+            output = sigmoid(logit) if number == 2 else exp(logit - top.get())
+            to.store(output, address)
+            total.set(total.get() + output)
+        if number == 1:
+            with to.loop(classes) as j:
+                address = to.at(p, to.times(j, LANES))
+                to.store(to.load(address) / total.get(), address)
+        to.store(total.get(), totals)
+        to.store(own.get() - top.get(), margins)
+        hit = best.get().where("==", label, 1.0, 0.0)
+        to.store_bytes(to.builder.fptosi(hit.value, ints(0).type), hits)
+
+    to.choose(kind, 2, emit)
+
+
+@kernel("iiiiiiiifff")
+def deltas(
+    to: Emitter, kind: Any, d: Any, room: Any, stride: Any, classes: Any, vectors: Any, labels: Any,
+    costs: Any, share: Any, on: Any, off: Any,
+) -> None:  # fmt: skip
+    """Turn the outputs of LANES images into the gradients of the loss in the logits.
+
+    kind: 1 for softmax with cross-entropy, 2 and 3 for softmax and sigmoid with squared errors,
+    which are written to costs (LANES,). d: (classes, LANES) outputs before, (LANES, stride) deltas
+    after, of which `vectors` vectors are used. room: as much memory as d. share: what the loss's
+    gradient is multiplied by. on, off: what the targets are less than the outputs, see `losses`.
+    """
+    label, scale = to.load_bytes(labels).to_float(), to.spread(share)
+
+    def emit(number: int) -> None:
+        cost, inner = to.variable(), to.variable()
+        if number > 1:
+            with to.loop(classes) as j:
+                p = to.load(to.at(d, to.times(j, LANES)))
+                error = p - label.where("==", to.whole(j), 1.0, 0.0)
+                cost.set(cost.get() + error * error)
+                inner.set(inner.get() + error * scale * p)
+            to.store(cost.get() / to.whole(classes), costs)
+        with to.loop(to.times(vectors, LANES)) as j:
+            to.store(cost.get().of(0.0), to.at(room, to.times(j, LANES)))
+        with to.loop(classes) as j:
+            at = to.times(j, LANES)
+            p, this = to.load(to.at(d, at)), to.whole(j)
+            if number == 1:
+                gradient = (p - label.where("==", this, to.spread(on), 0.0) - to.spread(off)) * scale
+            else:
+                dy = (p - label.where("==", this, 1.0, 0.0)) * scale
+                gradient = p * (dy - inner.get()) if number == 2 else dy * p * (1.0 - p)
+            to.store(gradient, to.at(room, at))
+        columns = to.steps(ir.Constant(LONG, 4 * LANES))
+        with to.loop(ir.Constant(LONG, LANES)) as m, to.loop(vectors) as vector:
+            column = to.times(vector, LANES)
+            source = to.at(room, to.builder.add(to.times(column, LANES), m))
+            target = to.at(d, to.builder.add(to.builder.mul(m, stride), column))
+            to.store(to.gather(source, columns).as_float(), target)
+
+    to.choose(kind, 3, emit)
 
 
 def _clipped(gradient: Vector, limit: Vector) -> Vector:

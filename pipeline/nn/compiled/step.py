@@ -18,8 +18,8 @@ from pipeline.nn.compiled.kernels import (
     ROWS,
     activate,
     adam,
-    apply,
     backtrack,
+    deltas,
     dense,
     dense_row,
     distort,
@@ -27,6 +27,7 @@ from pipeline.nn.compiled.kernels import (
     end_block,
     group_backward,
     group_forward,
+    outputs,
     sgd,
     sparse_row,
     squares,
@@ -65,7 +66,6 @@ run_of, layer_of, slot_of, piece_of, distortion_of = map(
 LAYER_BYTES, SLOT_BYTES, PIECE_BYTES = LAYER.itemsize, SLOT.itemsize, PIECE.itemsize
 f32 = np.float32
 _NONE, _SOFTMAX, _CROSS_ENTROPY, _SGD = 4, 5, 1, 1  # numbers in `records`
-_EXP, _SIGMOID = 1, 4  # numbers in `kernels.FUNCTIONS`
 _call11 = call(11)
 
 
@@ -139,55 +139,34 @@ def first_layer(run_at, slot_at, rows, out, chains, panel):
 
 
 @njit(error_model="numpy")
-def loss(run, layer, z, d, label, share, number):
-    """Write an image's cost, hit and probabilities, and the gradient of the loss to its delta.
+def losses(run, layer, z, d, labels, share, number, count, back):
+    """Compute the costs, hits and probabilities of up to LANES images and, with `back`, deltas.
 
-    z, d: (classes,), pre-activations of the output layer with their bias, and its deltas. share:
-    1 / number of images in the batch. number: the image's index among the costs.
+    z, d: (LANES, stride), the pre-activations of the output layer with their bias, and its deltas.
+    share: 1 / number of images in the batch. number: the first image's index among the costs.
     """
-    classes, vectors = run.classes, layer.vectors
-    logits, delta = floats(z), floats(d)
-    best = 0
-    for j in range(1, classes):
-        best = j if logits[j] > logits[best] else best
-    total = f32(0)
-    if layer.activation == _SOFTMAX:
-        apply(_EXP, z, logits[best], d, vectors)
-        for j in range(classes):
-            total += delta[j]
-        for j in range(classes):
-            delta[j] /= total
-    else:
-        apply(_SIGMOID, z, f32(0), d, vectors)
-        for j in range(classes):
-            total += delta[j]
+    classes, is_softmax = run.classes, layer.activation == _SOFTMAX
+    costs = run.costs_at + 4 * number
+    outputs(
+        1 if is_softmax else 2, z, d, layer.stride, classes, labels, costs,
+        run.margins_at + 4 * number, run.hits_at + number,
+    )  # fmt: skip
     if run.probabilities_at:
-        shares = floats(run.probabilities_at + 4 * number * classes)
-        for j in range(classes):
-            shares[j] = delta[j]
-            if layer.activation != _SOFTMAX:  # each output is independent of the others
-                shares[j] = f32(1) / f32(classes) if total == f32(0) else delta[j] / total
-    if run.loss == _CROSS_ENTROPY:
-        floats(run.costs_at)[number] = total  # `finish` takes the logarithms of all
-        floats(run.margins_at)[number] = logits[label] - logits[best]
-        delta[label] -= run.on_target
-        for j in range(classes):
-            delta[j] = (delta[j] - run.off_target) * share
-    else:
-        cost, inner = f32(0), f32(0)
-        scale = f32(2) / f32(classes) * share
-        for j in range(classes):
-            off = delta[j] - f32(j == label)
-            cost += off * off
-            inner += off * scale * delta[j]
-        for j in range(classes):
-            y = delta[j]
-            dy = (y - f32(j == label)) * scale
-            delta[j] = y * (dy - inner) if layer.activation == _SOFTMAX else dy * y * (f32(1) - y)
-        floats(run.costs_at)[number] = cost / f32(classes)
-    for j in range(classes, LANES * vectors):
-        delta[j] = f32(0)
-    bytes_at(run.hits_at)[number] = best == label
+        p, totals = floats(d), floats(costs)
+        for m in range(count):
+            shares = floats(run.probabilities_at + 4 * (number + m) * classes)
+            for j in range(classes):
+                shares[j] = p[j * LANES + m]
+                if not is_softmax:  # each output is independent of the others
+                    shares[j] = shares[j] / totals[m] if totals[m] else f32(1) / f32(classes)
+    kind = 1
+    if run.loss != _CROSS_ENTROPY:
+        kind, share = 2 if is_softmax else 3, f32(2) / f32(classes) * share
+    if back or kind > 1:
+        deltas(
+            kind, d, z, layer.stride, classes, layer.vectors, labels, costs, share, run.on_target,
+            run.off_target,
+        )  # fmt: skip
 
 
 @njit(error_model="numpy")
@@ -302,25 +281,27 @@ def rows(run_at, labels_at, place, count, batch, number, back):
         if layer.places_at:
             find(layer, place, count)
     layer = layer_of(run.layers_at + last * LAYER_BYTES)
-    labels, share = bytes_at(labels_at), f32(1) / f32(batch)
-    for m in range(count):
+    share = f32(1) / f32(batch)
+    for m in range(0, count, LANES):
         row = 4 * (place + m) * layer.stride
-        label = np.int64(labels[m])
-        loss(run, layer, layer.value_at + row, layer.delta_at + row, label, share, number + m)
+        losses(
+            run, layer, layer.value_at + row, layer.delta_at + row, labels_at + m, share,
+            number + m, min(LANES, count - m), back,
+        )  # fmt: skip
     if back == 0:
         return
     for at in range(last, 0, -1):
         layer = layer_of(run.layers_at + at * LAYER_BYTES)
         before = layer_of(run.layers_at + (at - 1) * LAYER_BYTES)
         d = layer.delta_at + 4 * place * layer.stride
-        deltas = before.delta_at + 4 * place * before.stride
+        errors = before.delta_at + 4 * place * before.stride
         for panel in range(panels_of(before.vectors)):
             first, width = panel_of(before.vectors, panel)
             for k in range(0, layer.n_out, BLOCK):
                 _call11(
                     run.product_at, d + 4 * k, layer.stride, 1,
                     row_of(layer.turned_at, layer.n_out, first, width, k), LANES * width,
-                    deltas + 4 * LANES * first, before.stride, count, width,
+                    errors + 4 * LANES * first, before.stride, count, width,
                     min(BLOCK, layer.n_out - k), k,
                 )  # fmt: skip
         values = before.value_at
@@ -328,7 +309,7 @@ def rows(run_at, labels_at, place, count, batch, number, back):
             drop_rows(run, at - 1, before, before.delta_at, before.delta_at, place, count, number)
             values = before.whole_at
         values += 4 * place * before.stride
-        backtrack(before.activation, values, deltas, before.stride, count, before.vectors)
+        backtrack(before.activation, values, errors, before.stride, count, before.vectors)
 
 
 @njit(error_model="numpy")

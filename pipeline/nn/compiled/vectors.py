@@ -75,7 +75,7 @@ class Vector:
         return Vector(self.builder, self.builder.call(function, values))
 
     def where(self, sign: str, other: float | Vector, yes: float | Vector, no: Any) -> Vector:
-        """Return `yes` where self < (or >) other, else `no`, also if either is NaN."""
+        """Return `yes` where self < (or >, ==) other, else `no`, also if either is NaN."""
         flags = self.builder.fcmp_ordered(sign, self.value, self.of(other).value)
         value = self.builder.select(flags, self.of(yes).value, self.of(no).value)
         return Vector(self.builder, value)
@@ -180,7 +180,16 @@ class Emitter:
         one = self.builder.insert_element(undefined, scalar, ir.Constant(INT, 0))
         return self.builder.shuffle_vector(one, undefined, ir.Constant(_INTS, lanes))
 
-    def gather(self, base: Any, offsets: Any) -> Any:
+    def whole(self, number: Any) -> Vector:
+        """Return a vector with an integer in all lanes, as floats."""
+        return self.spread(self.builder.sitofp(number, FLOAT))
+
+    def steps(self, step: Any) -> Any:
+        """Return 16 integers: 0, step, 2 step, ..."""
+        lanes = ir.Constant(_INTS, list(range(LANES)))
+        return self.builder.mul(self.spread_int(self.builder.trunc(step, INT)), lanes)
+
+    def gather(self, base: Any, offsets: Any) -> Bits:
         """Return the 32 bits at each of 16 byte offsets from an address."""
         builder = self.builder
         longs, pointers = ir.VectorType(LONG, LANES), ir.VectorType(INT.as_pointer(), LANES)
@@ -194,7 +203,13 @@ class Emitter:
         function = cgutils.get_or_insert_function(builder.module, kind, name)
         all_of_them = ir.Constant(flags, [1] * LANES)
         nothing = ir.Constant(_INTS, ir.Undefined)
-        return builder.call(function, [addresses, ir.Constant(INT, 1), all_of_them, nothing])
+        arguments = [addresses, ir.Constant(INT, 1), all_of_them, nothing]
+        return Bits(builder, builder.call(function, arguments))
+
+    def load_bytes(self, address: Any) -> Bits:
+        """Load 16 bytes as integers."""
+        pointer = self.builder.inttoptr(address, ir.VectorType(BYTE, LANES).as_pointer())
+        return Bits(self.builder, self.builder.zext(self.builder.load(pointer, align=1), _INTS))
 
     def store_bytes(self, numbers: Any, address: Any) -> None:
         """Store 16 integers from 0 to 255 as bytes."""
