@@ -16,7 +16,7 @@ from pipeline.nn.arithmetic import BLOCK, LANES, ORDER, TILE
 from pipeline.nn.compiled.code import functions
 from pipeline.nn.compiled.records import (
     ACTIVATIONS,
-    CHAIN_STRIDE,
+    CHAINS,
     CHUNK,
     FEWEST,
     FITS,
@@ -180,7 +180,7 @@ class CompiledEngine:
         pieces = _pieces(sizes, self.threads)
         self._room = {
             "layers": self._describe_layers(), "pieces": pieces,
-            "chains": aligned((self.threads, TILE, CHAIN_STRIDE)),
+            "chains": aligned((self.threads, CHAINS)),
             "room": aligned((self.threads, ROOM_BYTES), np.uint8),
             "squares": np.zeros(len(sizes) - 1), "one": np.ones(1, np.float32),
         }  # fmt: skip

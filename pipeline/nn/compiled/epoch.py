@@ -8,7 +8,7 @@ from numba import njit
 from pipeline.datasets.images import PIXELS, WIDTH
 from pipeline.nn.arithmetic import GROUP, LANES, TILE
 from pipeline.nn.compiled.kernels import apply
-from pipeline.nn.compiled.records import CHAIN_STRIDE, CHUNK, ROOM_BYTES, ROUND
+from pipeline.nn.compiled.records import CHAINS, CHUNK, ROOM_BYTES, ROUND
 from pipeline.nn.compiled.step import (
     SLOT_BYTES,
     add_squares,
@@ -55,7 +55,7 @@ def _through(run_at, slot, place, start, images, chunk, batch, number, back):
 
 @njit(error_model="numpy")
 def _whole(run_at, slot, place, images, chains, batch, number, back):
-    """Take the images of a tile through the network. chains: (TILE, CHAIN_STRIDE), scratch."""
+    """Take the images of a tile through the network. chains: CHAINS floats, scratch."""
     run = run_of(run_at)
     layer = layer_of(run.layers_at)
     out = layer.value_at + 4 * place * layer.stride
@@ -79,7 +79,7 @@ def train(team, thread, run_at):
     threads, pieces = run.threads, run.pieces
     layer = layer_of(run.layers_at)
     panels = panels_of(layer.vectors)
-    chains = run.chains_at + 4 * thread * TILE * CHAIN_STRIDE
+    chains = run.chains_at + 4 * thread * CHAINS
     room = run.room_at + thread * ROOM_BYTES
     half = first = 0
     ahead = 0 if run.kept else _tiles(_round(run, 0))
@@ -186,7 +186,7 @@ def train(team, thread, run_at):
 def measure(team, thread, run_at):
     """Compute the costs, hits and probabilities of all images, shared with the other threads."""
     run = run_of(run_at)
-    chains = run.chains_at + 4 * thread * TILE * CHAIN_STRIDE
+    chains = run.chains_at + 4 * thread * CHAINS
     tile = take(team, thread, run.threads, _tiles(run.count))
     while tile >= 0:
         first = tile * TILE

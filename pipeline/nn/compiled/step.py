@@ -24,16 +24,14 @@ from pipeline.nn.compiled.kernels import (
     dense_row,
     distort,
     drop,
-    end_block,
-    group_backward,
-    group_forward,
+    groups_backward,
+    groups_forward,
     outputs,
     sgd,
     sparse_row,
     squares,
 )
 from pipeline.nn.compiled.records import (
-    CHAIN_STRIDE,
     DISTORTION_BYTES,
     GROUPS,
     LAYER,
@@ -111,7 +109,7 @@ def product(a, a_row, a_k, b, b_k, c, c_row, rows, width, count, add):
 def first_layer(run_at, slot_at, rows, out, chains, panel):
     """Multiply the images of a tile (rows, PIXELS) by a panel of the first layer's weights.
 
-    out: (rows, stride), the pre-activations without bias. chains: (TILE, CHAIN_STRIDE), scratch.
+    out: (rows, stride), the pre-activations without bias. chains: CHAINS floats, scratch.
     """
     run, slot = run_of(run_at), slot_of(slot_at)
     layer = layer_of(run.layers_at)
@@ -119,23 +117,18 @@ def first_layer(run_at, slot_at, rows, out, chains, panel):
     first, width = panel_of(layer.vectors, panel)
     weight = row_of(layer.weight_at, layer.n_in + 1, first, width, 0)
     out += 4 * LANES * first
-    starts = integers(slot.starts_at)
-    w_row = LANES * width
+    if run.sparse:
+        groups_forward(
+            width, slot.starts_at, slot.rows_at, slot.words_at, run.table_at, weight, chains, out,
+            stride, rows,
+        )  # fmt: skip
+        return
     for start in range(0, PIXELS, BLOCK):
-        if run.sparse == 0:
-            _call11(
-                run.product_at, slot.inputs_at + 4 * start, PIXELS, 1, weight + 4 * start * w_row,
-                w_row, out, stride, rows, width, BLOCK, start,
-            )  # fmt: skip
-            continue
-        for group in range(start // GROUP, (start + BLOCK) // GROUP):
-            begin = starts[group]
-            group_forward(
-                width, slot.rows_at + begin, slot.words_at + 4 * begin,
-                starts[group + 1] - begin - 1, run.table_at, weight + 4 * GROUP * group * w_row,
-                w_row, chains, CHAIN_STRIDE,
-            )  # fmt: skip
-        end_block(width, chains, CHAIN_STRIDE, out, stride, rows, start)
+        _call11(
+            run.product_at, slot.inputs_at + 4 * start, PIXELS, 1,
+            weight + 4 * start * LANES * width, LANES * width, out, stride, rows, width, BLOCK,
+            start,
+        )  # fmt: skip
 
 
 @njit(error_model="numpy")
@@ -148,7 +141,7 @@ def losses(run, layer, z, d, labels, share, number, count, back):
     classes, is_softmax = run.classes, layer.activation == _SOFTMAX
     costs = run.costs_at + 4 * number
     outputs(
-        1 if is_softmax else 2, z, d, layer.stride, classes, labels, costs,
+        1 if is_softmax else 2, z, d, layer.stride, classes, layer.vectors, labels, costs,
         run.margins_at + 4 * number, run.hits_at + number,
     )  # fmt: skip
     if run.probabilities_at:
@@ -313,24 +306,6 @@ def rows(run_at, labels_at, place, count, batch, number, back):
 
 
 @njit(error_model="numpy")
-def pixels_gradient(run, layer, slot, piece, width, deltas, gradient, g_row, add):
-    """Compute a tile's contribution to the gradient of a piece's groups of pixels, or add it.
-
-    deltas: (images, width). gradient: (rows of the piece, width), row stride g_row.
-    """
-    starts = integers(slot.starts_at)
-    for group in range(piece.start // GROUP, piece.stop // GROUP):
-        start = starts[group]
-        count = starts[group + 1] - start - 1
-        if count or not add:
-            group_backward(
-                width, slot.rows_at + start, slot.words_at + 4 * start, count, run.table_at,
-                deltas, layer.stride, gradient, g_row, add,
-            )  # fmt: skip
-        gradient += 4 * GROUP * g_row
-
-
-@njit(error_model="numpy")
 def change(run, layer, piece, first, width, gradient, factor):
     """Update a panel of a piece of a layer's weights, and their transpose.
 
@@ -418,14 +393,18 @@ def weights(run_at, number, slot_at, count, again, ends, keep, room):
             gradient = room + ROOM_GRADIENT
         for start in range(0, count, TILE):
             slot, images = slot_of(slot_at + start // TILE * SLOT_BYTES), min(TILE, count - start)
-            deltas, add = layer.delta_at + 4 * (start * stride + LANES * first), again + start
+            errors, add = layer.delta_at + 4 * (start * stride + LANES * first), again + start
             if is_bias:  # its inputs are 1
                 a, a_row, a_k = run.one_at, 0, 0
             elif piece.layer:
                 a_row, a_k = 1, before.stride
                 a = before.value_at + 4 * (start * before.stride + piece.start)
             elif run.sparse:
-                pixels_gradient(run, layer, slot, piece, width, deltas, gradient, g_row, add)
+                first_group, groups = piece.start // GROUP, size // GROUP
+                groups_backward(
+                    width, slot.starts_at + 8 * first_group, groups, slot.rows_at, slot.words_at,
+                    run.table_at, errors, stride, gradient, add,
+                )  # fmt: skip
                 continue
             else:
                 a, a_row, a_k = slot.inputs_at + 4 * piece.start, 1, PIXELS
@@ -433,12 +412,12 @@ def weights(run_at, number, slot_at, count, again, ends, keep, room):
                 for k in range(size):
                     own = room + ROOM_LISTS + (start // TILE * PIECE_ROWS + k) * LIST
                     sparse_row(
-                        width, own + 1, bytes_at(own)[0], a + 4 * k, a_k, deltas, stride,
+                        width, own + 1, bytes_at(own)[0], a + 4 * k, a_k, errors, stride,
                         gradient + 4 * k * g_row, add,
                     )  # fmt: skip
             else:
                 _call11(
-                    run.product_at, a, a_row, a_k, deltas, stride, gradient, g_row, size, width,
+                    run.product_at, a, a_row, a_k, errors, stride, gradient, g_row, size, width,
                     images, add,
                 )  # fmt: skip
         if ends and run.clips_norm == 0:

@@ -151,6 +151,7 @@ class Emitter:
 
     def times(self, stride: Any, number: int) -> Any:
         """Return `number` times a stride."""
+        stride = ir.Constant(LONG, stride) if isinstance(stride, int) else stride
         return self.builder.mul(stride, ir.Constant(LONG, number))
 
     def load(self, address: Any, lane: int = 0) -> Vector:
@@ -184,12 +185,23 @@ class Emitter:
         """Return a vector with an integer in all lanes, as floats."""
         return self.spread(self.builder.sitofp(number, FLOAT))
 
-    def steps(self, step: Any) -> Any:
-        """Return 16 integers: 0, step, 2 step, ..."""
-        lanes = ir.Constant(_INTS, list(range(LANES)))
-        return self.builder.mul(self.spread_int(self.builder.trunc(step, INT)), lanes)
+    def transpose(self, source: Any, source_row: Any, target: Any, target_row: Any) -> None:
+        """Copy a matrix (16, 16) with its rows as columns."""
+        rows = [self.load(self.at(source, self.times(source_row, n))).value for n in range(LANES)]
+        for step in (1, 2, 4, 8):  # exchange squares of this size
+            for n in (n for n in range(LANES) if not n & step):
+                pair = rows[n], rows[n + step]
+                for number, half in ((n, 0), (n + step, step)):
+                    places = [
+                        (lane if lane & step == half else lane ^ step) + LANES * (lane & step > 0)
+                        for lane in range(LANES)
+                    ]
+                    lanes = ir.Constant(_INTS, places)
+                    rows[number] = self.builder.shuffle_vector(*pair, lanes)
+        for n, row in enumerate(rows):
+            self.store(Vector(self.builder, row), self.at(target, self.times(target_row, n)))
 
-    def gather(self, base: Any, offsets: Any) -> Bits:
+    def gather(self, base: Any, offsets: Any) -> Any:
         """Return the 32 bits at each of 16 byte offsets from an address."""
         builder = self.builder
         longs, pointers = ir.VectorType(LONG, LANES), ir.VectorType(INT.as_pointer(), LANES)
@@ -203,8 +215,7 @@ class Emitter:
         function = cgutils.get_or_insert_function(builder.module, kind, name)
         all_of_them = ir.Constant(flags, [1] * LANES)
         nothing = ir.Constant(_INTS, ir.Undefined)
-        arguments = [addresses, ir.Constant(INT, 1), all_of_them, nothing]
-        return Bits(builder, builder.call(function, arguments))
+        return builder.call(function, [addresses, ir.Constant(INT, 1), all_of_them, nothing])
 
     def load_bytes(self, address: Any) -> Bits:
         """Load 16 bytes as integers."""
