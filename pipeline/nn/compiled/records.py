@@ -15,7 +15,9 @@ PANEL = 4
 GROUPS = PIXELS // GROUP
 """Patches per image. A patch is skipped if all its pixels are 0."""
 ROUND = 8 * TILE
-"""Images whose activations are in memory at the same time."""
+"""Maximum number of images whose activations are in memory at the same time."""
+AT_ONCE = 2 * TILE
+"""Images per thread: the activations and gradients of more would leave a core's cache."""
 CHUNK = 32
 """Images that a thread takes at a time from the second layer to the loss and back, while the
 weights of those layers fit a core's cache; otherwise it takes a tile."""
@@ -62,7 +64,7 @@ def panel_of(vectors: int, panel: int) -> tuple[int, int]:
 
 RUN = np.dtype(
     [
-        *_integers("threads layers pieces chunk classes loss optimizer nesterov batch count"),
+        *_integers("threads layers pieces round chunk classes loss optimizer nesterov batch count"),
         *_integers("sparse kept clips_norm"),  # flags; kept: all tiles are prepared already
         *_integers("layers_at slots_at pieces_at"),
         *_integers("images_at labels_at table_at"),  # (n, PIXELS) levels; (n,); (256,) their inputs
