@@ -300,12 +300,8 @@ def outputs(
     """
     label = to.load_bytes(labels).to_float()
     with to.loop(vectors) as vector:
-        to.transpose(
-            to.at(z, to.times(vector, LANES)),
-            stride,
-            to.at(p, to.times(vector, LANES * LANES)),
-            LANES,
-        )
+        square = to.at(p, to.times(vector, LANES * LANES))
+        to.transpose(to.at(z, to.times(vector, LANES)), stride, square, LANES)
 
     def emit(number: int) -> None:
         top, best, own, total = (to.variable() for _ in range(4))
@@ -357,14 +353,13 @@ def deltas(
                 inner.set(inner.get() + error * scale * p)
             to.store(cost.get() / to.whole(classes), costs)
         with to.loop(to.times(vectors, LANES)) as j:
-            to.store(cost.get().of(0.0), to.at(room, to.times(j, LANES)))
+            to.store(scale.of(0.0), to.at(room, to.times(j, LANES)))
         with to.loop(classes) as j:
             at = to.times(j, LANES)
             p, this = to.load(to.at(d, at)), to.whole(j)
             if number == 1:
-                gradient = (
-                    p - label.where("==", this, to.spread(on), 0.0) - to.spread(off)
-                ) * scale
+                target = label.where("==", this, to.spread(on), 0.0)
+                gradient = (p - target - to.spread(off)) * scale
             else:
                 dy = (p - label.where("==", this, 1.0, 0.0)) * scale
                 gradient = p * (dy - inner.get()) if number == 2 else dy * p * (1.0 - p)
@@ -372,12 +367,8 @@ def deltas(
 
     to.choose(kind, 3, emit)
     with to.loop(vectors) as vector:
-        to.transpose(
-            to.at(room, to.times(vector, LANES * LANES)),
-            LANES,
-            to.at(d, to.times(vector, LANES)),
-            stride,
-        )
+        square = to.at(room, to.times(vector, LANES * LANES))
+        to.transpose(square, LANES, to.at(d, to.times(vector, LANES)), stride)
 
 
 def _clipped(gradient: Vector, limit: Vector) -> Vector:
