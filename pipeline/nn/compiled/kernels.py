@@ -287,87 +287,71 @@ def apply(to: Emitter, function: Any, x: Any, shift: Any, y: Any, vectors: Any) 
 FUNCTIONS = (exp, log, tanh, sigmoid)
 
 
-@kernel("iiiiiiiiii")
-def outputs(
-    to: Emitter, kind: Any, z: Any, p: Any, stride: Any, classes: Any, vectors: Any, labels: Any,
-    totals: Any, margins: Any, hits: Any,
+@kernel("iiiiiiiiiifff")
+def losses(
+    to: Emitter, kind: Any, z: Any, d: Any, stride: Any, classes: Any, vectors: Any, labels: Any,
+    costs: Any, margins: Any, hits: Any, share: Any, on: Any, off: Any,
 ) -> None:  # fmt: skip
-    """Compute the outputs P of LANES images from their logits Z, all images side by side.
+    """Compute the costs of LANES images, and D, the gradients of the loss in their logits Z.
 
-    kind: 1 for softmax, 2 for sigmoid. z: (LANES, stride). p: (classes, LANES). labels: bytes.
-    totals: (LANES,), what softmax divides by, or the sums of the outputs. margins: (LANES,), the
-    logit of the label less the largest. hits: bytes, whether the largest is that of the label.
+    kind: 1 for softmax with cross-entropy, 2 and 3 for softmax and sigmoid with squared errors; 4
+    and 5 for softmax and sigmoid write probabilities to D instead. z, d: (LANES, stride), of which
+    `vectors` vectors are used; Z is lost. labels: bytes. costs: (LANES,); of cross-entropy, what
+    softmax divides by, whose logarithm less the margin is the cost. margins: (LANES,), the label's
+    logit less the largest. hits: bytes, whether they are equal. share: 1 / images in the batch. on,
+    off: what is subtracted from the label's output, and from all.
     """
-    label = to.load_bytes(labels).to_float()
-    with to.loop(vectors) as vector:
-        square = to.at(p, to.times(vector, LANES * LANES))
+    label, scale = to.load_bytes(labels).to_float(), to.spread(share)
+    with to.loop(vectors) as vector:  # class by class in D, and then in Z
+        square = to.at(d, to.times(vector, LANES * LANES))
         to.transpose(to.at(z, to.times(vector, LANES)), stride, square, LANES)
 
     def emit(number: int) -> None:
-        top, best, own, total = (to.variable() for _ in range(4))
-        top.set(to.load(p))
+        is_softmax = number in {1, 2, 4}
+        top, best, own, total, cost, inner = (to.variable() for _ in range(6))
+        top.set(to.load(d))
         with to.loop(classes) as j:
-            logit, this = to.load(to.at(p, to.times(j, LANES))), to.whole(j)
+            logit, this = to.load(to.at(d, to.times(j, LANES))), to.whole(j)
             best.set(logit.where(">", top.get(), this, best.get()))
             top.set(logit.where(">", top.get(), logit, top.get()))
             own.set(label.where("==", this, logit, own.get()))
-        with to.loop(classes) as j:
-            address = to.at(p, to.times(j, LANES))
-            logit = to.load(address)
-            output = sigmoid(logit) if number == 2 else exp(logit - top.get())
-            to.store(output, address)
-            total.set(total.get() + output)
-        if number == 1:
-            with to.loop(classes) as j:
-                address = to.at(p, to.times(j, LANES))
-                to.store(to.load(address) / total.get(), address)
-        to.store(total.get(), totals)
         to.store(own.get() - top.get(), margins)
         hit = best.get().where("==", label, 1.0, 0.0)
         to.store_bytes(to.builder.fptosi(hit.value, ints(0).type), hits)
-
-    to.choose(kind, 2, emit)
-
-
-@kernel("iiiiiiiifff")
-def deltas(
-    to: Emitter, kind: Any, d: Any, room: Any, stride: Any, classes: Any, vectors: Any, labels: Any,
-    costs: Any, share: Any, on: Any, off: Any,
-) -> None:  # fmt: skip
-    """Turn the outputs of LANES images into the gradients of the loss in the logits.
-
-    kind: 1 for softmax with cross-entropy, 2 and 3 for softmax and sigmoid with squared errors,
-    which are written to costs (LANES,). d: (classes, LANES) outputs before, (LANES, stride) deltas
-    after, of which `vectors` vectors are used. room: as much memory as d. share: what the loss's
-    gradient is multiplied by. on, off: what the targets are less than the outputs, see `losses`.
-    """
-    label, scale = to.load_bytes(labels).to_float(), to.spread(share)
-
-    def emit(number: int) -> None:
-        cost, inner = to.variable(), to.variable()
-        if number > 1:
-            with to.loop(classes) as j:
-                p = to.load(to.at(d, to.times(j, LANES)))
-                error = p - label.where("==", to.whole(j), 1.0, 0.0)
-                cost.set(cost.get() + error * error)
-                inner.set(inner.get() + error * scale * p)
-            to.store(cost.get() / to.whole(classes), costs)
-        with to.loop(to.times(vectors, LANES)) as j:
-            to.store(scale.of(0.0), to.at(room, to.times(j, LANES)))
         with to.loop(classes) as j:
-            at = to.times(j, LANES)
-            p, this = to.load(to.at(d, at)), to.whole(j)
-            if number == 1:
-                target = label.where("==", this, to.spread(on), 0.0)
-                gradient = (p - target - to.spread(off)) * scale
-            else:
-                dy = (p - label.where("==", this, 1.0, 0.0)) * scale
-                gradient = p * (dy - inner.get()) if number == 2 else dy * p * (1.0 - p)
-            to.store(gradient, to.at(room, at))
+            address = to.at(d, to.times(j, LANES))
+            logit = to.load(address)
+            output = exp(logit - top.get()) if is_softmax else sigmoid(logit)
+            to.store(output, address)
+            total.set(total.get() + output)
+        with to.loop(classes) as j:
+            address = to.at(d, to.times(j, LANES))
+            output = to.load(address)
+            if is_softmax:
+                output = output / total.get()
+                to.store(output, address)
+            error = output - label.where("==", to.whole(j), 1.0, 0.0)
+            cost.set(cost.get() + error * error)
+            inner.set(inner.get() + error * scale * output)
+        to.store(total.get() if number == 1 else cost.get() / to.whole(classes), costs)
+        with to.loop(to.times(vectors, LANES)) as j:
+            to.store(scale.of(0.0), to.at(z, to.times(j, LANES)))
+        with to.loop(classes) as j:
+            output = to.load(to.at(d, to.times(j, LANES)))
+            dy = (output - label.where("==", to.whole(j), 1.0, 0.0)) * scale
+            target = label.where("==", to.whole(j), to.spread(on), 0.0)
+            result = {
+                1: (output - target - to.spread(off)) * scale,
+                2: output * (dy - inner.get()),
+                3: dy * output * (1.0 - output),
+                4: output,  # those of sigmoid are independent of each other
+                5: total.get().where("==", 0.0, 1.0 / to.whole(classes), output / total.get()),
+            }[number]
+            to.store(result, to.at(z, to.times(j, LANES)))
 
-    to.choose(kind, 3, emit)
+    to.choose(kind, 5, emit)
     with to.loop(vectors) as vector:
-        square = to.at(room, to.times(vector, LANES * LANES))
+        square = to.at(z, to.times(vector, LANES * LANES))
         to.transpose(square, LANES, to.at(d, to.times(vector, LANES)), stride)
 
 

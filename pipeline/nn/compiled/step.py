@@ -19,14 +19,13 @@ from pipeline.nn.compiled.kernels import (
     activate,
     adam,
     backtrack,
-    deltas,
     dense,
     dense_row,
     distort,
     drop,
     groups_backward,
     groups_forward,
-    outputs,
+    losses,
     sgd,
     sparse_row,
     squares,
@@ -132,34 +131,29 @@ def first_layer(run_at, slot_at, rows, out, chains, panel):
 
 
 @njit(error_model="numpy")
-def losses(run, layer, z, d, labels, share, number, count, back):
-    """Compute the costs, hits and probabilities of up to LANES images and, with `back`, deltas.
+def output_layer(run, layer, place, labels, share, number, count):
+    """Compute the costs, hits and deltas, or the probabilities, of at most LANES images.
 
-    z, d: (LANES, stride), the pre-activations of the output layer with their bias, and its deltas.
-    share: 1 / number of images in the batch. number: the first image's index among the costs.
+    place: their first row. share: 1 / number of images in the batch. number: index of the first
+    image among the costs.
     """
-    classes, is_softmax = run.classes, layer.activation == _SOFTMAX
-    costs = run.costs_at + 4 * number
-    outputs(
-        1 if is_softmax else 2, z, d, layer.stride, classes, layer.vectors, labels, costs,
-        run.margins_at + 4 * number, run.hits_at + number,
+    d = layer.delta_at + 4 * place * layer.stride
+    kind = 1 if layer.activation == _SOFTMAX else 2
+    if run.probabilities_at:
+        kind += 3
+    elif run.loss != _CROSS_ENTROPY:
+        kind, share = kind + 1, f32(2) / f32(run.classes) * share
+    losses(
+        kind, layer.value_at + 4 * place * layer.stride, d, layer.stride, run.classes,
+        layer.vectors, labels, run.costs_at + 4 * number, run.margins_at + 4 * number,
+        run.hits_at + number, share, run.on_target, run.off_target,
     )  # fmt: skip
     if run.probabilities_at:
-        p, totals = floats(d), floats(costs)
         for m in range(count):
-            shares = floats(run.probabilities_at + 4 * (number + m) * classes)
-            for j in range(classes):
-                shares[j] = p[j * LANES + m]
-                if not is_softmax:  # each output is independent of the others
-                    shares[j] = shares[j] / totals[m] if totals[m] else f32(1) / f32(classes)
-    kind = 1
-    if run.loss != _CROSS_ENTROPY:
-        kind, share = 2 if is_softmax else 3, f32(2) / f32(classes) * share
-    if back or kind > 1:
-        deltas(
-            kind, d, z, layer.stride, classes, layer.vectors, labels, costs, share, run.on_target,
-            run.off_target,
-        )  # fmt: skip
+            source = floats(d + 4 * m * layer.stride)
+            shares = floats(run.probabilities_at + 4 * (number + m) * run.classes)
+            for j in range(run.classes):
+                shares[j] = source[j]
 
 
 @njit(error_model="numpy")
@@ -276,25 +270,22 @@ def rows(run_at, labels_at, place, count, batch, number, back):
     layer = layer_of(run.layers_at + last * LAYER_BYTES)
     share = f32(1) / f32(batch)
     for m in range(0, count, LANES):
-        row = 4 * (place + m) * layer.stride
-        losses(
-            run, layer, layer.value_at + row, layer.delta_at + row, labels_at + m, share,
-            number + m, min(LANES, count - m), back,
-        )  # fmt: skip
+        many = min(LANES, count - m)
+        output_layer(run, layer, place + m, labels_at + m, share, number + m, many)
     if back == 0:
         return
     for at in range(last, 0, -1):
         layer = layer_of(run.layers_at + at * LAYER_BYTES)
         before = layer_of(run.layers_at + (at - 1) * LAYER_BYTES)
         d = layer.delta_at + 4 * place * layer.stride
-        errors = before.delta_at + 4 * place * before.stride
+        deltas = before.delta_at + 4 * place * before.stride
         for panel in range(panels_of(before.vectors)):
             first, width = panel_of(before.vectors, panel)
             for k in range(0, layer.n_out, BLOCK):
                 _call11(
                     run.product_at, d + 4 * k, layer.stride, 1,
                     row_of(layer.turned_at, layer.n_out, first, width, k), LANES * width,
-                    errors + 4 * LANES * first, before.stride, count, width,
+                    deltas + 4 * LANES * first, before.stride, count, width,
                     min(BLOCK, layer.n_out - k), k,
                 )  # fmt: skip
         values = before.value_at
@@ -302,7 +293,7 @@ def rows(run_at, labels_at, place, count, batch, number, back):
             drop_rows(run, at - 1, before, before.delta_at, before.delta_at, place, count, number)
             values = before.whole_at
         values += 4 * place * before.stride
-        backtrack(before.activation, values, errors, before.stride, count, before.vectors)
+        backtrack(before.activation, values, deltas, before.stride, count, before.vectors)
 
 
 @njit(error_model="numpy")
@@ -393,7 +384,7 @@ def weights(run_at, number, slot_at, count, again, ends, keep, room):
             gradient = room + ROOM_GRADIENT
         for start in range(0, count, TILE):
             slot, images = slot_of(slot_at + start // TILE * SLOT_BYTES), min(TILE, count - start)
-            errors, add = layer.delta_at + 4 * (start * stride + LANES * first), again + start
+            deltas, add = layer.delta_at + 4 * (start * stride + LANES * first), again + start
             if is_bias:  # its inputs are 1
                 a, a_row, a_k = run.one_at, 0, 0
             elif piece.layer:
@@ -403,7 +394,7 @@ def weights(run_at, number, slot_at, count, again, ends, keep, room):
                 first_group, groups = piece.start // GROUP, size // GROUP
                 groups_backward(
                     width, slot.starts_at + 8 * first_group, groups, slot.rows_at, slot.words_at,
-                    run.table_at, errors, stride, gradient, add,
+                    run.table_at, deltas, stride, gradient, add,
                 )  # fmt: skip
                 continue
             else:
@@ -412,12 +403,12 @@ def weights(run_at, number, slot_at, count, again, ends, keep, room):
                 for k in range(size):
                     own = room + ROOM_LISTS + (start // TILE * PIECE_ROWS + k) * LIST
                     sparse_row(
-                        width, own + 1, bytes_at(own)[0], a + 4 * k, a_k, errors, stride,
+                        width, own + 1, bytes_at(own)[0], a + 4 * k, a_k, deltas, stride,
                         gradient + 4 * k * g_row, add,
                     )  # fmt: skip
             else:
                 _call11(
-                    run.product_at, a, a_row, a_k, errors, stride, gradient, g_row, size, width,
+                    run.product_at, a, a_row, a_k, deltas, stride, gradient, g_row, size, width,
                     images, add,
                 )  # fmt: skip
         if ends and run.clips_norm == 0:
