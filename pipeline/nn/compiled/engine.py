@@ -16,7 +16,8 @@ from pipeline.nn.arithmetic import BLOCK, LANES, ORDER, TILE
 from pipeline.nn.compiled.code import functions
 from pipeline.nn.compiled.records import (
     ACTIVATIONS,
-    CHAIN_STRIDE,
+    AT_ONCE,
+    CHAINS,
     CHUNK,
     FEWEST,
     FITS,
@@ -162,12 +163,13 @@ class CompiledEngine:
         self.network = network
         self.threads = threads or available_cores()
         self._team = Team(self.threads)
+        self._round = min(ROUND, AT_ONCE * self.threads)
         sizes = network.architecture.sizes
         self._batch = None if settings is None else settings.batch_size
         rows = TILE * self.threads
         if self._batch is not None:
             batch = ROUND if self._batch == "all" else -(-self._batch // TILE) * TILE
-            rows = max(rows, min(ROUND, batch))
+            rows = max(rows, min(self._round, batch))
         self._matrices = [
             _matrices(n_in, n_out, rows, settings, first=number == 0)
             for number, (n_in, n_out) in enumerate(pairwise(sizes))
@@ -180,7 +182,7 @@ class CompiledEngine:
         pieces = _pieces(sizes, self.threads)
         self._room = {
             "layers": self._describe_layers(), "pieces": pieces,
-            "chains": aligned((self.threads, TILE, CHAIN_STRIDE)),
+            "chains": aligned((self.threads, CHAINS)),
             "room": aligned((self.threads, ROOM_BYTES), np.uint8),
             "squares": np.zeros(len(sizes) - 1), "one": np.ones(1, np.float32),
         }  # fmt: skip
@@ -191,6 +193,7 @@ class CompiledEngine:
             if f"{name}_at" in (RUN.names or ()):
                 run[f"{name}_at"] = function.address
         run["threads"], run["layers"], run["pieces"] = self.threads, len(sizes) - 1, len(pieces)
+        run["round"] = self._round
         later = sum(n_in * n_out for n_in, n_out in pairwise(sizes[1:]))
         run["chunk"] = CHUNK if later <= FITS else TILE
         run["classes"], run["loss"] = sizes[-1], LOSSES[network.architecture.loss]
@@ -247,7 +250,8 @@ class CompiledEngine:
             raise ValueError("an engine without settings does not train")
         run = self._begin(images)
         run["kept"] = order is None and draws.distortions is None
-        slots = images.kept_slots(self._team) if run["kept"] else images.slots(2 * ROUND // TILE)
+        tiles = 2 * self._round // TILE
+        slots = images.kept_slots(self._team) if run["kept"] else images.slots(tiles)
         if order is not None:
             run["order_at"] = _address(order)
         whole = order is None or self._batch == "all"
@@ -292,8 +296,8 @@ class CompiledEngine:
     def _begin(self, images: ImageSet) -> NDArray[Any]:
         run, count = self._run, len(images)
         images.describe(run)
-        self._costs = aligned((2, -(-count // LANES) * LANES))
-        self._hits = np.zeros(count, np.uint8)
+        room = (count // LANES + 2) * LANES  # any image's costs are written with the next LANES - 1
+        self._costs, self._hits = aligned((2, room)), np.zeros(room, np.uint8)
         run["kept"] = run["order_at"] = run["probabilities_at"] = run["step"] = 0
         run["costs_at"], run["margins_at"] = _addresses(self._costs)
         run["hits_at"] = _address(self._hits)

@@ -8,7 +8,7 @@ from numba import njit
 from pipeline.datasets.images import PIXELS, WIDTH
 from pipeline.nn.arithmetic import GROUP, LANES, TILE
 from pipeline.nn.compiled.kernels import apply
-from pipeline.nn.compiled.records import CHAIN_STRIDE, CHUNK, ROOM_BYTES, ROUND
+from pipeline.nn.compiled.records import CHAINS, CHUNK, ROOM_BYTES
 from pipeline.nn.compiled.step import (
     SLOT_BYTES,
     add_squares,
@@ -29,8 +29,8 @@ _call3, _call5, _call6, _call7, _call8 = call(3), call(5), call(6), call(7), cal
 
 @njit(error_model="numpy")
 def _round(run, first):
-    """Return the number of images in the round from `first`: of one batch, at most ROUND."""
-    return min(min((first // run.batch + 1) * run.batch, run.count) - first, ROUND)
+    """Return the number of images in the round from `first`: of one batch, at most run.round."""
+    return min(min((first // run.batch + 1) * run.batch, run.count) - first, run.round)
 
 
 @njit(error_model="numpy")
@@ -55,7 +55,7 @@ def _through(run_at, slot, place, start, images, chunk, batch, number, back):
 
 @njit(error_model="numpy")
 def _whole(run_at, slot, place, images, chains, batch, number, back):
-    """Take the images of a tile through the network. chains: (TILE, CHAIN_STRIDE), scratch."""
+    """Take the images of a tile through the network. chains: CHAINS floats, scratch."""
     run = run_of(run_at)
     layer = layer_of(run.layers_at)
     out = layer.value_at + 4 * place * layer.stride
@@ -79,9 +79,10 @@ def train(team, thread, run_at):
     threads, pieces = run.threads, run.pieces
     layer = layer_of(run.layers_at)
     panels = panels_of(layer.vectors)
-    chains = run.chains_at + 4 * thread * TILE * CHAIN_STRIDE
+    chains = run.chains_at + 4 * thread * CHAINS
     room = run.room_at + thread * ROOM_BYTES
     half = first = 0
+    most = run.round // TILE
     ahead = 0 if run.kept else _tiles(_round(run, 0))
     piece = take(team, thread, threads, ahead)
     while piece >= 0:
@@ -96,7 +97,7 @@ def train(team, thread, run_at):
         begin = first // run.batch * run.batch
         size = min(run.batch, run.count - begin)
         ends = np.int64(first + images == begin + size)
-        slot = run.slots_at + SLOT_BYTES * (first // TILE if run.kept else half * (ROUND // TILE))
+        slot = run.slots_at + SLOT_BYTES * (first // TILE if run.kept else half * most)
         if thread == 0 and ends:
             run.lr = doubles(run.rates_at)[run.step]
             run.step += 1
@@ -140,7 +141,7 @@ def train(team, thread, run_at):
         after, half = first + images, 1 - half
         coming = _round(run, after) if after < run.count else 0
         ahead = 0 if run.kept else _tiles(coming)
-        next_slot = run.slots_at + SLOT_BYTES * half * (ROUND // TILE)
+        next_slot = run.slots_at + SLOT_BYTES * half * most
         keep = size > TILE or run.clips_norm or after == run.count
         piece = take(team, thread, threads, ahead + pieces)
         while piece >= 0:
@@ -186,7 +187,7 @@ def train(team, thread, run_at):
 def measure(team, thread, run_at):
     """Compute the costs, hits and probabilities of all images, shared with the other threads."""
     run = run_of(run_at)
-    chains = run.chains_at + 4 * thread * TILE * CHAIN_STRIDE
+    chains = run.chains_at + 4 * thread * CHAINS
     tile = take(team, thread, run.threads, _tiles(run.count))
     while tile >= 0:
         first = tile * TILE

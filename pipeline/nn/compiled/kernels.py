@@ -11,7 +11,7 @@ from llvmlite import ir
 
 from pipeline.datasets.augment import MARGIN
 from pipeline.datasets.images import PIXELS
-from pipeline.nn.arithmetic import EPSILON, GROUP, LANES, exp, log, sigmoid, tanh
+from pipeline.nn.arithmetic import BLOCK, EPSILON, GROUP, LANES, TILE, exp, log, sigmoid, tanh
 from pipeline.nn.compiled.records import PANEL, SIDE
 from pipeline.nn.compiled.vectors import (
     BYTE,
@@ -108,81 +108,90 @@ def _entry(to: Emitter, rows: Any, words: Any, table: Any, index: Any) -> tuple[
     return row, inputs
 
 
-@kernel("iiiiiiiii")
-def group_forward(
-    to: Emitter, vectors: Any, rows: Any, words: Any, count: Any, table: Any, w: Any, w_row: Any,
-    s: Any, s_row: Any,
-) -> None:  # fmt: skip
-    """Continue the chains S of the images on a group's list over the group's pixels, ascending.
+def _list(to: Emitter, starts: Any, group: Any) -> tuple[Any, Any]:
+    """Return where the list of a group begins, and its length."""
+    begin = to.number(to.at(starts, group, 8), LONG, 8)
+    end = to.number(to.at(starts, to.builder.add(group, ir.Constant(LONG, 1)), 8), LONG, 8)
+    return begin, to.builder.sub(end, to.builder.add(begin, ir.Constant(LONG, 1)))
 
-    rows, words: (count,), the list. table: (256,), the input of each level. w: (GROUP, vectors),
-    the weights of the group's pixels. s: (images, vectors), one row per image of the tile.
+
+@kernel("iiiiiiiiii")
+def groups_forward(
+    to: Emitter, vectors: Any, starts: Any, rows: Any, words: Any, table: Any, w: Any, s: Any,
+    t: Any, t_row: Any, count: Any,
+) -> None:  # fmt: skip
+    """Multiply the images of a tile by weights W, all blocks, reading only the groups' lists.
+
+    starts: where the groups' lists begin in rows and words. table: (256,), the input of each level.
+    w: (PIXELS, vectors). s: CHAINS floats, all 0 before and after. t: (count, vectors), the result.
     """
+    blocks, groups = PIXELS // BLOCK, ir.Constant(LONG, BLOCK // GROUP)
 
     def emit(width: int) -> None:
+        stride = LANES * (width | 1)  # an odd number of cache lines
+        size = TILE * stride
         for columns in _pieces(width, width if to.wide else 2):
-            weights = {
-                (pixel, j): to.load(to.at(w, to.times(w_row, pixel)), j)
-                for pixel in range(GROUP)
-                for j in columns
-            }
-            with to.loop(count) as index:
-                row, inputs = _entry(to, rows, words, table, index)
-                sums = to.at(s, to.builder.mul(row, s_row))
-                chains = {j: to.load(sums, j) for j in columns}
-                for pixel in range(GROUP):
+            with to.loop(ir.Constant(LONG, blocks)) as block, to.loop(groups) as number:
+                group = to.builder.add(to.builder.mul(block, groups), number)
+                begin, count_of = _list(to, starts, group)
+                at = to.at(w, to.times(group, GROUP * LANES * width))
+                weights = {
+                    (pixel, j): to.load(at, pixel * width + j)
+                    for pixel in range(GROUP)
+                    for j in columns
+                }
+                own, levels = to.at(rows, begin, 1), to.at(words, begin)
+                chains_of = to.at(s, to.times(block, size))
+                with to.loop(count_of) as index:
+                    row, inputs = _entry(to, own, levels, table, index)
+                    sums = to.at(chains_of, to.times(row, stride))
+                    chains = {j: to.load(sums, j) for j in columns}
+                    for pixel in range(GROUP):
+                        for j in columns:
+                            chains[j] = inputs[pixel].fma(weights[pixel, j], chains[j])
                     for j in columns:
-                        chains[j] = inputs[pixel].fma(weights[pixel, j], chains[j])
-                for j in columns:
-                    to.store(chains[j], sums, j)
+                        to.store(chains[j], sums, j)
+        with to.loop(count) as row:
+            result = to.at(t, to.builder.mul(row, t_row))
+            for j in range(width):
+                total = to.variable().get()
+                for block in range(blocks):
+                    sums = to.at(to.at(s, to.times(row, stride)), block * size)
+                    total = total + to.load(sums, j)
+                    to.store(total.of(0.0), sums, j)
+                to.store(total, result, j)
 
     to.choose(vectors, PANEL, emit)
 
 
 @kernel("iiiiiiiiii")
-def group_backward(
-    to: Emitter, vectors: Any, rows: Any, words: Any, count: Any, table: Any, d: Any, d_row: Any,
-    g: Any, g_row: Any, add: Any,
+def groups_backward(
+    to: Emitter, vectors: Any, starts: Any, groups: Any, rows: Any, words: Any, table: Any, d: Any,
+    d_row: Any, g: Any, add: Any,
 ) -> None:  # fmt: skip
-    """Compute G as the chain of input * delta over the images on a group's list, or add it to G.
+    """Compute G as chains of input * delta over the images on each group's list, or add to G.
 
-    rows, words: (count,), the list. d: (images, vectors), the deltas of the tile. g: (GROUP,
-    vectors), the gradient of the weights of the group's pixels.
+    starts: the places of `groups` groups in the lists. rows, words: the lists. d: (images,
+    vectors), the deltas of the tile. g: (GROUP * groups, vectors), the gradient of the weights.
     """
 
     def emit(width: int) -> None:
         for columns in _pieces(width, width if to.wide else 1):
-            chains = {(pixel, j): to.variable() for pixel in range(GROUP) for j in columns}
-            with to.loop(count) as index:
-                row, inputs = _entry(to, rows, words, table, index)
-                deltas = to.at(d, to.builder.mul(row, d_row))
-                for j in columns:
-                    value = to.load(deltas, j)
-                    for pixel in range(GROUP):
-                        chain = chains[pixel, j]
-                        chain.set(inputs[pixel].fma(value, chain.get()))
-            for (pixel, j), chain in chains.items():
-                to.add_to(to.at(g, to.times(g_row, pixel)), j, chain.get(), add)
-
-    to.choose(vectors, PANEL, emit)
-
-
-@kernel("iiiiiii")
-def end_block(
-    to: Emitter, vectors: Any, s: Any, s_row: Any, t: Any, t_row: Any, count: Any, add: Any
-) -> None:
-    """Store the chains S in T, or add them, and set S to 0. s, t: (count, vectors)."""
-
-    def emit(width: int) -> None:
-        with to.loop(count) as row:
-            sums, totals = (
-                to.at(s, to.builder.mul(row, s_row)),
-                to.at(t, to.builder.mul(row, t_row)),
-            )
-            for j in range(width):
-                chain = to.load(sums, j)
-                to.add_to(totals, j, chain, add)
-                to.store(chain.of(0.0), sums, j)
+            with to.loop(groups) as group:
+                begin, count = _list(to, starts, group)
+                chains = {(pixel, j): to.variable() for pixel in range(GROUP) for j in columns}
+                own, levels = to.at(rows, begin, 1), to.at(words, begin)
+                with to.loop(count) as index:
+                    row, inputs = _entry(to, own, levels, table, index)
+                    deltas = to.at(d, to.builder.mul(row, d_row))
+                    for j in columns:
+                        value = to.load(deltas, j)
+                        for pixel in range(GROUP):
+                            chain = chains[pixel, j]
+                            chain.set(inputs[pixel].fma(value, chain.get()))
+                gradient = to.at(g, to.times(group, GROUP * LANES * width))
+                for (pixel, j), chain in chains.items():
+                    to.add_to(gradient, pixel * width + j, chain.get(), add)
 
     to.choose(vectors, PANEL, emit)
 
@@ -276,6 +285,74 @@ def apply(to: Emitter, function: Any, x: Any, shift: Any, y: Any, vectors: Any) 
 
 
 FUNCTIONS = (exp, log, tanh, sigmoid)
+
+
+@kernel("iiiiiiiiiifff")
+def losses(
+    to: Emitter, kind: Any, z: Any, d: Any, stride: Any, classes: Any, vectors: Any, labels: Any,
+    costs: Any, margins: Any, hits: Any, share: Any, on: Any, off: Any,
+) -> None:  # fmt: skip
+    """Compute the costs of LANES images, and D, the gradients of the loss in their logits Z.
+
+    kind: 1 for softmax with cross-entropy, 2 and 3 for softmax and sigmoid with squared errors; 4
+    and 5 for softmax and sigmoid write probabilities to D instead. z, d: (LANES, stride), of which
+    `vectors` vectors are used; Z is lost. labels: bytes. costs: (LANES,); of cross-entropy, what
+    softmax divides by, whose logarithm less the margin is the cost. margins: (LANES,), the label's
+    logit less the largest. hits: bytes, whether they are equal. share: 1 / images in the batch. on,
+    off: what is subtracted from the label's output, and from all.
+    """
+    label, scale = to.load_bytes(labels).to_float(), to.spread(share)
+    with to.loop(vectors) as vector:  # class by class in D, and then in Z
+        square = to.at(d, to.times(vector, LANES * LANES))
+        to.transpose(to.at(z, to.times(vector, LANES)), stride, square, LANES)
+
+    def emit(number: int) -> None:
+        is_softmax = number in {1, 2, 4}
+        top, best, own, total, cost, inner = (to.variable() for _ in range(6))
+        top.set(to.load(d))
+        with to.loop(classes) as j:
+            logit, this = to.load(to.at(d, to.times(j, LANES))), to.whole(j)
+            best.set(logit.where(">", top.get(), this, best.get()))
+            top.set(logit.where(">", top.get(), logit, top.get()))
+            own.set(label.where("==", this, logit, own.get()))
+        to.store(own.get() - top.get(), margins)
+        hit = best.get().where("==", label, 1.0, 0.0)
+        to.store_bytes(to.builder.fptosi(hit.value, ints(0).type), hits)
+        with to.loop(classes) as j:
+            address = to.at(d, to.times(j, LANES))
+            logit = to.load(address)
+            output = exp(logit - top.get()) if is_softmax else sigmoid(logit)
+            to.store(output, address)
+            total.set(total.get() + output)
+        with to.loop(classes) as j:
+            address = to.at(d, to.times(j, LANES))
+            output = to.load(address)
+            if is_softmax:
+                output = output / total.get()
+                to.store(output, address)
+            error = output - label.where("==", to.whole(j), 1.0, 0.0)
+            cost.set(cost.get() + error * error)
+            inner.set(inner.get() + error * scale * output)
+        to.store(total.get() if number == 1 else cost.get() / to.whole(classes), costs)
+        with to.loop(to.times(vectors, LANES)) as j:
+            to.store(scale.of(0.0), to.at(z, to.times(j, LANES)))
+        with to.loop(classes) as j:
+            output = to.load(to.at(d, to.times(j, LANES)))
+            dy = (output - label.where("==", to.whole(j), 1.0, 0.0)) * scale
+            target = label.where("==", to.whole(j), to.spread(on), 0.0)
+            result = {
+                1: (output - target - to.spread(off)) * scale,
+                2: output * (dy - inner.get()),
+                3: dy * output * (1.0 - output),
+                4: output,  # those of sigmoid are independent of each other
+                5: total.get().where("==", 0.0, 1.0 / to.whole(classes), output / total.get()),
+            }[number]
+            to.store(result, to.at(z, to.times(j, LANES)))
+
+    to.choose(kind, 5, emit)
+    with to.loop(vectors) as vector:
+        square = to.at(z, to.times(vector, LANES * LANES))
+        to.transpose(square, LANES, to.at(d, to.times(vector, LANES)), stride)
 
 
 def _clipped(gradient: Vector, limit: Vector) -> Vector:

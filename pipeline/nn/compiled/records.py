@@ -8,20 +8,23 @@ import numpy as np
 
 from pipeline.datasets.augment import DISTORTION, MARGIN
 from pipeline.datasets.images import HEIGHT, PIXELS
-from pipeline.nn.arithmetic import GROUP, LANES, TILE
+from pipeline.nn.arithmetic import BLOCK, GROUP, LANES, TILE
 
 PANEL = 4
 """Maximum number of output vectors that a kernel computes side by side."""
 GROUPS = PIXELS // GROUP
 """Patches per image. A patch is skipped if all its pixels are 0."""
 ROUND = 8 * TILE
-"""Images whose activations are in memory at the same time."""
+"""Maximum number of images whose activations are in memory at the same time."""
+AT_ONCE = 2 * TILE
+"""Images per thread: the activations and gradients of more would leave a core's cache."""
 CHUNK = 32
 """Images that a thread takes at a time from the second layer to the loss and back, while the
 weights of those layers fit a core's cache; otherwise it takes a tile."""
 FITS = 100_000
 """Number of weights that fit."""
-CHAIN_STRIDE = (PANEL + 1) * LANES
+CHAINS = PIXELS // BLOCK * TILE * (PANEL | 1) * LANES
+"""Floats in which a thread keeps the chains of a tile's images for all blocks of pixels."""
 PIECE_ROWS = 56
 """Maximum number of weight rows that a thread takes at a time."""
 ROOM_GRADIENT = 8 * LANES
@@ -61,13 +64,13 @@ def panel_of(vectors: int, panel: int) -> tuple[int, int]:
 
 RUN = np.dtype(
     [
-        *_integers("threads layers pieces chunk classes loss optimizer nesterov batch count"),
+        *_integers("threads layers pieces round chunk classes loss optimizer nesterov batch count"),
         *_integers("sparse kept clips_norm"),  # flags; kept: all tiles are prepared already
         *_integers("layers_at slots_at pieces_at"),
         *_integers("images_at labels_at table_at"),  # (n, PIXELS) levels; (n,); (256,) their inputs
         *_integers("zero"),  # the level of a pixel that is 0, in each of the four bytes of a word
         *_integers("order_at"),  # (count,) image numbers in training order; 0: as stored
-        *_integers("chains_at"),  # (threads, TILE, CHAIN_STRIDE), all 0 between calls
+        *_integers("chains_at"),  # (threads, CHAINS), all 0 between calls
         *_integers("room_at"),  # (threads, ROOM_BYTES): scratch for sums and a piece's gradient
         *_integers("one_at"),  # a float32 1
         *_integers("costs_at margins_at hits_at"),  # (count,) each: one value per image

@@ -18,21 +18,19 @@ from pipeline.nn.compiled.kernels import (
     ROWS,
     activate,
     adam,
-    apply,
     backtrack,
     dense,
     dense_row,
     distort,
     drop,
-    end_block,
-    group_backward,
-    group_forward,
+    groups_backward,
+    groups_forward,
+    losses,
     sgd,
     sparse_row,
     squares,
 )
 from pipeline.nn.compiled.records import (
-    CHAIN_STRIDE,
     DISTORTION_BYTES,
     GROUPS,
     LAYER,
@@ -65,7 +63,6 @@ run_of, layer_of, slot_of, piece_of, distortion_of = map(
 LAYER_BYTES, SLOT_BYTES, PIECE_BYTES = LAYER.itemsize, SLOT.itemsize, PIECE.itemsize
 f32 = np.float32
 _NONE, _SOFTMAX, _CROSS_ENTROPY, _SGD = 4, 5, 1, 1  # numbers in `records`
-_EXP, _SIGMOID = 1, 4  # numbers in `kernels.FUNCTIONS`
 _call11 = call(11)
 
 
@@ -111,7 +108,7 @@ def product(a, a_row, a_k, b, b_k, c, c_row, rows, width, count, add):
 def first_layer(run_at, slot_at, rows, out, chains, panel):
     """Multiply the images of a tile (rows, PIXELS) by a panel of the first layer's weights.
 
-    out: (rows, stride), the pre-activations without bias. chains: (TILE, CHAIN_STRIDE), scratch.
+    out: (rows, stride), the pre-activations without bias. chains: CHAINS floats, scratch.
     """
     run, slot = run_of(run_at), slot_of(slot_at)
     layer = layer_of(run.layers_at)
@@ -119,75 +116,44 @@ def first_layer(run_at, slot_at, rows, out, chains, panel):
     first, width = panel_of(layer.vectors, panel)
     weight = row_of(layer.weight_at, layer.n_in + 1, first, width, 0)
     out += 4 * LANES * first
-    starts = integers(slot.starts_at)
-    w_row = LANES * width
+    if run.sparse:
+        groups_forward(
+            width, slot.starts_at, slot.rows_at, slot.words_at, run.table_at, weight, chains, out,
+            stride, rows,
+        )  # fmt: skip
+        return
     for start in range(0, PIXELS, BLOCK):
-        if run.sparse == 0:
-            _call11(
-                run.product_at, slot.inputs_at + 4 * start, PIXELS, 1, weight + 4 * start * w_row,
-                w_row, out, stride, rows, width, BLOCK, start,
-            )  # fmt: skip
-            continue
-        for group in range(start // GROUP, (start + BLOCK) // GROUP):
-            begin = starts[group]
-            group_forward(
-                width, slot.rows_at + begin, slot.words_at + 4 * begin,
-                starts[group + 1] - begin - 1, run.table_at, weight + 4 * GROUP * group * w_row,
-                w_row, chains, CHAIN_STRIDE,
-            )  # fmt: skip
-        end_block(width, chains, CHAIN_STRIDE, out, stride, rows, start)
+        _call11(
+            run.product_at, slot.inputs_at + 4 * start, PIXELS, 1,
+            weight + 4 * start * LANES * width, LANES * width, out, stride, rows, width, BLOCK,
+            start,
+        )  # fmt: skip
 
 
 @njit(error_model="numpy")
-def loss(run, layer, z, d, label, share, number):
-    """Write an image's cost, hit and probabilities, and the gradient of the loss to its delta.
+def output_layer(run, layer, place, labels, share, number, count):
+    """Compute the costs, hits and deltas, or the probabilities, of at most LANES images.
 
-    z, d: (classes,), pre-activations of the output layer with their bias, and its deltas. share:
-    1 / number of images in the batch. number: the image's index among the costs.
+    place: their first row. share: 1 / number of images in the batch. number: index of the first
+    image among the costs.
     """
-    classes, vectors = run.classes, layer.vectors
-    logits, delta = floats(z), floats(d)
-    best = 0
-    for j in range(1, classes):
-        best = j if logits[j] > logits[best] else best
-    total = f32(0)
-    if layer.activation == _SOFTMAX:
-        apply(_EXP, z, logits[best], d, vectors)
-        for j in range(classes):
-            total += delta[j]
-        for j in range(classes):
-            delta[j] /= total
-    else:
-        apply(_SIGMOID, z, f32(0), d, vectors)
-        for j in range(classes):
-            total += delta[j]
+    d = layer.delta_at + 4 * place * layer.stride
+    kind = 1 if layer.activation == _SOFTMAX else 2
     if run.probabilities_at:
-        shares = floats(run.probabilities_at + 4 * number * classes)
-        for j in range(classes):
-            shares[j] = delta[j]
-            if layer.activation != _SOFTMAX:  # each output is independent of the others
-                shares[j] = f32(1) / f32(classes) if total == f32(0) else delta[j] / total
-    if run.loss == _CROSS_ENTROPY:
-        floats(run.costs_at)[number] = total  # `finish` takes the logarithms of all
-        floats(run.margins_at)[number] = logits[label] - logits[best]
-        delta[label] -= run.on_target
-        for j in range(classes):
-            delta[j] = (delta[j] - run.off_target) * share
-    else:
-        cost, inner = f32(0), f32(0)
-        scale = f32(2) / f32(classes) * share
-        for j in range(classes):
-            off = delta[j] - f32(j == label)
-            cost += off * off
-            inner += off * scale * delta[j]
-        for j in range(classes):
-            y = delta[j]
-            dy = (y - f32(j == label)) * scale
-            delta[j] = y * (dy - inner) if layer.activation == _SOFTMAX else dy * y * (f32(1) - y)
-        floats(run.costs_at)[number] = cost / f32(classes)
-    for j in range(classes, LANES * vectors):
-        delta[j] = f32(0)
-    bytes_at(run.hits_at)[number] = best == label
+        kind += 3
+    elif run.loss != _CROSS_ENTROPY:
+        kind, share = kind + 1, f32(2) / f32(run.classes) * share
+    losses(
+        kind, layer.value_at + 4 * place * layer.stride, d, layer.stride, run.classes,
+        layer.vectors, labels, run.costs_at + 4 * number, run.margins_at + 4 * number,
+        run.hits_at + number, share, run.on_target, run.off_target,
+    )  # fmt: skip
+    if run.probabilities_at:
+        for m in range(count):
+            source = floats(d + 4 * m * layer.stride)
+            shares = floats(run.probabilities_at + 4 * (number + m) * run.classes)
+            for j in range(run.classes):
+                shares[j] = source[j]
 
 
 @njit(error_model="numpy")
@@ -302,11 +268,10 @@ def rows(run_at, labels_at, place, count, batch, number, back):
         if layer.places_at:
             find(layer, place, count)
     layer = layer_of(run.layers_at + last * LAYER_BYTES)
-    labels, share = bytes_at(labels_at), f32(1) / f32(batch)
-    for m in range(count):
-        row = 4 * (place + m) * layer.stride
-        label = np.int64(labels[m])
-        loss(run, layer, layer.value_at + row, layer.delta_at + row, label, share, number + m)
+    share = f32(1) / f32(batch)
+    for m in range(0, count, LANES):
+        many = min(LANES, count - m)
+        output_layer(run, layer, place + m, labels_at + m, share, number + m, many)
     if back == 0:
         return
     for at in range(last, 0, -1):
@@ -329,24 +294,6 @@ def rows(run_at, labels_at, place, count, batch, number, back):
             values = before.whole_at
         values += 4 * place * before.stride
         backtrack(before.activation, values, deltas, before.stride, count, before.vectors)
-
-
-@njit(error_model="numpy")
-def pixels_gradient(run, layer, slot, piece, width, deltas, gradient, g_row, add):
-    """Compute a tile's contribution to the gradient of a piece's groups of pixels, or add it.
-
-    deltas: (images, width). gradient: (rows of the piece, width), row stride g_row.
-    """
-    starts = integers(slot.starts_at)
-    for group in range(piece.start // GROUP, piece.stop // GROUP):
-        start = starts[group]
-        count = starts[group + 1] - start - 1
-        if count or not add:
-            group_backward(
-                width, slot.rows_at + start, slot.words_at + 4 * start, count, run.table_at,
-                deltas, layer.stride, gradient, g_row, add,
-            )  # fmt: skip
-        gradient += 4 * GROUP * g_row
 
 
 @njit(error_model="numpy")
@@ -444,7 +391,11 @@ def weights(run_at, number, slot_at, count, again, ends, keep, room):
                 a_row, a_k = 1, before.stride
                 a = before.value_at + 4 * (start * before.stride + piece.start)
             elif run.sparse:
-                pixels_gradient(run, layer, slot, piece, width, deltas, gradient, g_row, add)
+                first_group, groups = piece.start // GROUP, size // GROUP
+                groups_backward(
+                    width, slot.starts_at + 8 * first_group, groups, slot.rows_at, slot.words_at,
+                    run.table_at, deltas, stride, gradient, add,
+                )  # fmt: skip
                 continue
             else:
                 a, a_row, a_k = slot.inputs_at + 4 * piece.start, 1, PIXELS

@@ -75,7 +75,7 @@ class Vector:
         return Vector(self.builder, self.builder.call(function, values))
 
     def where(self, sign: str, other: float | Vector, yes: float | Vector, no: Any) -> Vector:
-        """Return `yes` where self < (or >) other, else `no`, also if either is NaN."""
+        """Return `yes` where self < (or >, ==) other, else `no`, also if either is NaN."""
         flags = self.builder.fcmp_ordered(sign, self.value, self.of(other).value)
         value = self.builder.select(flags, self.of(yes).value, self.of(no).value)
         return Vector(self.builder, value)
@@ -151,6 +151,7 @@ class Emitter:
 
     def times(self, stride: Any, number: int) -> Any:
         """Return `number` times a stride."""
+        stride = ir.Constant(LONG, stride) if isinstance(stride, int) else stride
         return self.builder.mul(stride, ir.Constant(LONG, number))
 
     def load(self, address: Any, lane: int = 0) -> Vector:
@@ -180,6 +181,26 @@ class Emitter:
         one = self.builder.insert_element(undefined, scalar, ir.Constant(INT, 0))
         return self.builder.shuffle_vector(one, undefined, ir.Constant(_INTS, lanes))
 
+    def whole(self, number: Any) -> Vector:
+        """Return a vector with an integer in all lanes, as floats."""
+        return self.spread(self.builder.sitofp(number, FLOAT))
+
+    def transpose(self, source: Any, source_row: Any, target: Any, target_row: Any) -> None:
+        """Copy a matrix (16, 16) with its rows as columns."""
+        rows = [self.load(self.at(source, self.times(source_row, n))).value for n in range(LANES)]
+        for step in (1, 2, 4, 8):  # exchange squares of this size
+            for n in (n for n in range(LANES) if not n & step):
+                pair = rows[n], rows[n + step]
+                for number, half in ((n, 0), (n + step, step)):
+                    places = [
+                        (lane if lane & step == half else lane ^ step) + LANES * (lane & step > 0)
+                        for lane in range(LANES)
+                    ]
+                    lanes = ir.Constant(_INTS, places)
+                    rows[number] = self.builder.shuffle_vector(*pair, lanes)
+        for n, row in enumerate(rows):
+            self.store(Vector(self.builder, row), self.at(target, self.times(target_row, n)))
+
     def gather(self, base: Any, offsets: Any) -> Any:
         """Return the 32 bits at each of 16 byte offsets from an address."""
         builder = self.builder
@@ -195,6 +216,11 @@ class Emitter:
         all_of_them = ir.Constant(flags, [1] * LANES)
         nothing = ir.Constant(_INTS, ir.Undefined)
         return builder.call(function, [addresses, ir.Constant(INT, 1), all_of_them, nothing])
+
+    def load_bytes(self, address: Any) -> Bits:
+        """Load 16 bytes as integers."""
+        pointer = self.builder.inttoptr(address, ir.VectorType(BYTE, LANES).as_pointer())
+        return Bits(self.builder, self.builder.zext(self.builder.load(pointer, align=1), _INTS))
 
     def store_bytes(self, numbers: Any, address: Any) -> None:
         """Store 16 integers from 0 to 255 as bytes."""
