@@ -20,7 +20,9 @@ from tests.tracking.small import change, environment, make_small, results, stage
 TRAINING = {"settings": {"lr": 0.1, "epochs": 5}, "seed": 7, "dataset": "mnist-5k"}
 REPORTS = [EpochReport(at, Score(1 / at, 0.5), Score(2 / at, 0.4), (), ()) for at in range(1, 6)]
 
-TRAINED = ("models/tiny.npz", "plots/history/tiny.csv", "plots/norms/tiny.csv")
+TRAINED = (
+    "models/tiny.npz", "plots/history/tiny.csv", "plots/norms/tiny.csv", "plots/snapshots/tiny.npz"
+)  # fmt: skip
 
 
 class Recorder:

@@ -1,0 +1,140 @@
+"""Moments of a training as one `.npz` file: arrays without pickle, read by `numpy.load`.
+
+The file holds what pictures of the moments need, not whole networks: a fortieth of the size, and
+the predictions are those of the network itself, which rounded weights would change. The same
+training gives the same bytes.
+"""
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.base.errors import DataError
+from pipeline.base.files import whole_file
+from pipeline.base.unpack import UNZIP_ERRORS
+
+LEVELS = 127
+"""Filters and activations are whole numbers from -LEVELS to LEVELS, times the neuron's scale."""
+
+_TYPES = {
+    "epochs": "int64",
+    "kept": "int64",
+    "neurons": "int64",
+    "filters": "int8",
+    "filter_scales": "float64",
+    "activations": "int8",
+    "activation_scales": "float64",
+    "images": "uint8",
+    "labels": "uint8",
+    "probabilities": "float32",
+    "confusion": "int64",
+}
+
+
+@dataclass(frozen=True)
+class Moments:
+    """T moments of a training, in order; the first is epoch 0, before training.
+
+    epochs: (T,); kept: the number of the epoch whose weights the network has in the end. neurons:
+    (n,) indices in the first layer of those whose weights changed most, the most changed first.
+    filters: (T, n, 784), their weights, and filter_scales: (n,). images: (m, 28, 28), validation
+    images of all classes, and labels: (m,). activations: (T, m, k), of the first neurons of the
+    last hidden layer (k = 0 without one), and activation_scales: (k,). probabilities: (T, m,
+    classes), of the images. confusion: (T, classes, classes), the number of validation images of
+    each class (rows) and prediction (columns).
+    """
+
+    epochs: NDArray[np.int64]
+    kept: NDArray[np.int64]
+    neurons: NDArray[np.int64]
+    filters: NDArray[np.int8]
+    filter_scales: NDArray[np.float64]
+    activations: NDArray[np.int8]
+    activation_scales: NDArray[np.float64]
+    images: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+    probabilities: NDArray[np.float32]
+    confusion: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Return the number of moments."""
+        return len(self.epochs)
+
+    @property
+    def accuracies(self) -> NDArray[np.float64]:
+        """The validation accuracy at each moment, (T,)."""
+        right: NDArray[np.float64] = np.trace(self.confusion, axis1=1, axis2=2) / np.maximum(
+            self.confusion.sum(axis=(1, 2)), 1
+        )
+        return right
+
+    @property
+    def last(self) -> int:
+        """The index of the moment of the epoch kept."""
+        return int(np.flatnonzero(self.epochs == self.kept)[0])
+
+
+def as_levels(values: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+    """Return values (T, ..., n) as whole numbers, and the scale (n,) of each column.
+
+    The largest absolute value of a column becomes LEVELS.
+    """
+    sizes = np.abs(values).max(axis=tuple(range(values.ndim - 1)), initial=0.0)
+    scales = np.where(sizes > 0, sizes, 1.0).astype(np.float64) / LEVELS
+    return np.rint(values / scales).astype(np.int8), scales
+
+
+def save_moments(path: Path, moments: Moments) -> None:
+    """Write moments, uncompressed: weights hardly compress, and zlib differs by version."""
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **asdict(moments))
+
+
+def load_moments(path: Path) -> Moments:
+    """Read moments. Raises DataError, with a one-line message, if they cannot be or do not fit."""
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {field.name: archive[field.name] for field in fields(Moments)}
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{path} does not exist; write it with `dvc repro` or fetch it with `dvc pull`"
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (TypeError, AttributeError, *UNZIP_ERRORS) as error:
+        raise DataError(f"{path} is not a file of moments of a training: {error}") from error
+    moments = Moments(**arrays)
+    wanted = _shapes(moments)
+    for name, array in arrays.items():
+        if array.dtype != _TYPES[name] or array.shape != wanted[name]:
+            raise DataError(
+                f"{path}: {name} must be {_TYPES[name]} of shape {wanted[name]}, "
+                f"got {array.dtype} of {array.shape}"
+            )
+    if not len(moments) or int(moments.kept) not in moments.epochs:
+        raise DataError(f"{path}: epochs must include the epoch kept, {moments.kept}")
+    return moments
+
+
+def _shapes(moments: Moments) -> dict[str, tuple[int, ...]]:
+    """Return the shape that each array must have, by what the smallest ones say."""
+    count, neurons, images = (
+        array.size for array in (moments.epochs, moments.neurons, moments.labels)
+    )
+    hidden, classes = moments.activation_scales.size, moments.confusion.shape[-1:]
+    return {
+        "epochs": (count,),
+        "kept": (),
+        "neurons": (neurons,),
+        "filters": (count, neurons, 784),
+        "filter_scales": (neurons,),
+        "activations": (count, images, hidden),
+        "activation_scales": (hidden,),
+        "images": (images, 28, 28),
+        "labels": (images,),
+        "probabilities": (count, images, *classes),
+        "confusion": (count, *classes, *classes),
+    }
