@@ -17,14 +17,16 @@ from pipeline.base.files import whole_file
 from pipeline.base.unpack import UNZIP_ERRORS
 
 LEVELS = 127
-"""Filters and activations are whole numbers from -LEVELS to LEVELS, times the neuron's scale."""
+"""Weights and activations are whole numbers from -LEVELS to LEVELS, times the neuron's scale."""
 
 _TYPES = {
     "epochs": "int64",
     "kept": "int64",
     "neurons": "int64",
-    "filters": "int8",
-    "filter_scales": "float64",
+    "initial": "int8",
+    "initial_scales": "float64",
+    "changes": "int8",
+    "change_scales": "float64",
     "activations": "int8",
     "activation_scales": "float64",
     "images": "uint8",
@@ -40,7 +42,8 @@ class Moments:
 
     epochs: (T,); kept: the number of the epoch whose weights the network has in the end. neurons:
     (n,) indices in the first layer of those whose weights changed most, the most changed first.
-    filters: (T, n, 784), their weights, and filter_scales: (n,). images: (m, 28, 28), validation
+    initial: (n, 784), their initial weights, and initial_scales: (n,). changes: (T, n, 784), of
+    these weights since the beginning, and change_scales: (n,). images: (m, 28, 28), validation
     images of all classes, and labels: (m,). activations: (T, m, k), of the first neurons of the
     last hidden layer (k = 0 without one), and activation_scales: (k,). probabilities: (T, m,
     classes), of the images. confusion: (T, classes, classes), the number of validation images of
@@ -50,8 +53,10 @@ class Moments:
     epochs: NDArray[np.int64]
     kept: NDArray[np.int64]
     neurons: NDArray[np.int64]
-    filters: NDArray[np.int8]
-    filter_scales: NDArray[np.float64]
+    initial: NDArray[np.int8]
+    initial_scales: NDArray[np.float64]
+    changes: NDArray[np.int8]
+    change_scales: NDArray[np.float64]
     activations: NDArray[np.int8]
     activation_scales: NDArray[np.float64]
     images: NDArray[np.uint8]
@@ -62,6 +67,13 @@ class Moments:
     def __len__(self) -> int:
         """Return the number of moments."""
         return len(self.epochs)
+
+    @property
+    def filters(self) -> NDArray[np.float64]:
+        """The weights of the neurons at each moment, (T, n, 784)."""
+        first = self.initial * self.initial_scales[:, np.newaxis]
+        filters: NDArray[np.float64] = first + self.changes * self.change_scales[:, np.newaxis]
+        return filters
 
     @property
     def accuracies(self) -> NDArray[np.float64]:
@@ -77,14 +89,16 @@ class Moments:
         return int(np.flatnonzero(self.epochs == self.kept)[0])
 
 
-def as_levels(values: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
-    """Return values (T, ..., n) as whole numbers, and the scale (n,) of each column.
+def as_levels(values: NDArray[Any], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+    """Return values as whole numbers, and the scale (n,) of each of the n parts along an axis.
 
-    The largest absolute value of a column becomes LEVELS.
+    The largest absolute value of a part becomes LEVELS.
     """
-    sizes = np.abs(values).max(axis=tuple(range(values.ndim - 1)), initial=0.0)
-    scales = np.where(sizes > 0, sizes, 1.0).astype(np.float64) / LEVELS
-    return np.rint(values / scales).astype(np.int8), scales
+    turned = np.moveaxis(values.astype(np.float64), axis, -1)
+    sizes = np.abs(turned).max(axis=tuple(range(values.ndim - 1)), initial=0.0)
+    scales = np.where(sizes > 0, sizes, 1.0) / LEVELS
+    levels = np.moveaxis(np.rint(turned / scales).astype(np.int8), -1, axis)
+    return np.ascontiguousarray(levels), scales
 
 
 def save_moments(path: Path, moments: Moments) -> None:
@@ -129,8 +143,10 @@ def _shapes(moments: Moments) -> dict[str, tuple[int, ...]]:
         "epochs": (count,),
         "kept": (),
         "neurons": (neurons,),
-        "filters": (count, neurons, 784),
-        "filter_scales": (neurons,),
+        "initial": (neurons, 784),
+        "initial_scales": (neurons,),
+        "changes": (count, neurons, 784),
+        "change_scales": (neurons,),
         "activations": (count, images, hidden),
         "activation_scales": (hidden,),
         "images": (images, 28, 28),

@@ -117,16 +117,17 @@ class Snapshots:
         filters, activations, probabilities, confusion = (
             np.stack([self._taken[epoch][part] for epoch in epochs]) for part in _PARTS
         )
-        change = filters[epochs.index(kept)].astype(np.float64) - filters[0]
-        neurons = np.argsort(-np.square(change).sum(axis=1), kind="stable")[:NEURONS]
-        levels, scales = as_levels(filters[:, neurons].transpose(0, 2, 1))
-        active, active_scales = as_levels(activations)
+        changes = filters - filters[0].astype(np.float64)
+        most = np.square(changes[epochs.index(kept)]).sum(axis=1)
+        neurons = np.argsort(-most, kind="stable")[:NEURONS]
+        initial, initial_scales = as_levels(filters[0, neurons], axis=0)
+        levels, change_scales = as_levels(changes[:, neurons], axis=1)
+        active, active_scales = as_levels(activations, axis=2)
         shown = self._validation
         brightness = shown.normalization.undo(shown.inputs[self._rows].astype(np.float64))
         images = np.rint(255 * brightness).clip(0, 255).astype(np.uint8)
         return Moments(
-            np.array(epochs), np.array(kept), neurons,
-            np.ascontiguousarray(levels.transpose(0, 2, 1)), scales, active, active_scales,
-            images.reshape(-1, HEIGHT, WIDTH), shown.labels[self._rows], probabilities,
-            confusion,
+            np.array(epochs), np.array(kept), neurons, initial, initial_scales, levels,
+            change_scales, active, active_scales, images.reshape(-1, HEIGHT, WIDTH),
+            shown.labels[self._rows], probabilities, confusion,
         )  # fmt: skip
