@@ -43,7 +43,10 @@ class Recorder:
             raise ConnectionError(self.reason)
 
     def log(self, reports):
-        self._hear("log", [report.epoch for report in reports])
+        self._hear("log", [epoch for epoch, _ in reports])
+
+    def metrics(self, metrics):
+        self._hear("metrics", metrics)
 
     def results(self, results):
         self._hear("results", results.metrics)
