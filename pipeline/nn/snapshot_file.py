@@ -24,11 +24,11 @@ _TYPES = {
     "kept": "int64",
     "neurons": "int64",
     "initial": "int8",
-    "initial_scales": "float64",
+    "initial_scales": "float32",
     "changes": "int8",
-    "change_scales": "float64",
+    "change_scales": "float32",
     "activations": "int8",
-    "activation_scales": "float64",
+    "activation_scales": "float32",
     "images": "uint8",
     "labels": "uint8",
     "probabilities": "float32",
@@ -54,11 +54,11 @@ class Moments:
     kept: NDArray[np.int64]
     neurons: NDArray[np.int64]
     initial: NDArray[np.int8]
-    initial_scales: NDArray[np.float64]
+    initial_scales: NDArray[np.float32]
     changes: NDArray[np.int8]
-    change_scales: NDArray[np.float64]
+    change_scales: NDArray[np.float32]
     activations: NDArray[np.int8]
-    activation_scales: NDArray[np.float64]
+    activation_scales: NDArray[np.float32]
     images: NDArray[np.uint8]
     labels: NDArray[np.uint8]
     probabilities: NDArray[np.float32]
@@ -71,8 +71,11 @@ class Moments:
     @property
     def filters(self) -> NDArray[np.float64]:
         """The weights of the neurons at each moment, (T, n, 784)."""
-        first = self.initial * self.initial_scales[:, np.newaxis]
-        filters: NDArray[np.float64] = first + self.changes * self.change_scales[:, np.newaxis]
+        first, change = (
+            scales.astype(np.float64)[:, np.newaxis]
+            for scales in (self.initial_scales, self.change_scales)
+        )
+        filters: NDArray[np.float64] = self.initial * first + self.changes * change
         return filters
 
     @property
@@ -89,15 +92,17 @@ class Moments:
         return int(np.flatnonzero(self.epochs == self.kept)[0])
 
 
-def as_levels(values: NDArray[Any], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+def as_levels(values: NDArray[Any], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Return values as whole numbers, and the scale (n,) of each of the n parts along an axis.
 
-    The largest absolute value of a part becomes LEVELS.
+    The largest absolute value of a part becomes LEVELS. Scales are rounded to float32, so that the
+    last bit of a float64 value does not show.
     """
     turned = np.moveaxis(values.astype(np.float64), axis, -1)
     sizes = np.abs(turned).max(axis=tuple(range(values.ndim - 1)), initial=0.0)
-    scales = np.where(sizes > 0, sizes, 1.0) / LEVELS
-    levels = np.moveaxis(np.rint(turned / scales).astype(np.int8), -1, axis)
+    scales = (sizes / LEVELS).astype(np.float32)
+    scales[scales == 0] = 1
+    levels = np.moveaxis(np.rint(turned / scales.astype(np.float64)).astype(np.int8), -1, axis)
     return np.ascontiguousarray(levels), scales
 
 

@@ -74,18 +74,15 @@ class Snapshots:
     def _activations(self, network: Network) -> Array:
         """Return the activations (images, neurons) of the last hidden layer, in float64.
 
-        Rounded to the levels of a file they do not depend on the processor.
+        Rounded to the levels of a file they do not depend on the processor. The sums are not left
+        to BLAS, whose threads and those of the engine would wait for each other.
         """
-        seen: dict[str, Array] = {}
-        parameters = {
-            name: parameter.astype(np.float64) for name, parameter in network.parameters.items()
-        }
-        inputs = self._validation.inputs[self._rows].astype(np.float64)
-        Network(network.architecture, parameters).forward(
-            inputs, lambda name, value: seen.update({name: value})
-        )
-        hidden = seen.get(f"layer{len(network.layers) - 1}.activation", inputs[:, :0])
-        return hidden[:, :ACTIVE].copy()
+        hidden = inputs = self._validation.inputs[self._rows].astype(np.float64)
+        for layer, activation in zip(network.layers[:-1], network.activations, strict=False):
+            weight = layer.weight.astype(np.float64)
+            sums = np.einsum("ij,jk->ik", hidden, weight) + layer.bias
+            hidden = sums if activation is None else activation(sums)[0]
+        return hidden[:, :ACTIVE].copy() if network.layers[1:] else inputs[:, :0]
 
     def state(self) -> dict[str, Array]:
         """Return the arrays of all snapshots, by epoch and name."""

@@ -106,5 +106,5 @@ def _text(levels: NDArray[np.int8]) -> str:
     return LETTERS[numbers].tobytes().decode("ascii")
 
 
-def _steps(scales: NDArray[np.float64]) -> list[float]:
+def _steps(scales: NDArray[np.float32]) -> list[float]:
     return [float(f"{scale * LEVELS / SHADES:.4g}") for scale in scales]

@@ -195,6 +195,15 @@ def test_levels_are_right_to_half_a_step(seed):
     assert (np.abs(levels * scales - values) <= 0.5001 * scales).all()
 
 
+@given(st.integers(0, 2**32))
+def test_levels_do_not_show_the_last_bit_of_a_value(seed):
+    values = np.random.default_rng(seed).normal(size=(3, 5, 4))
+    one = as_levels(values, axis=2)
+    for towards in (np.inf, -np.inf):
+        other = as_levels(np.nextafter(values, towards), axis=2)
+        assert [part.tobytes() for part in other] == [part.tobytes() for part in one]
+
+
 def test_a_file_gives_back_what_was_written_and_always_the_same_bytes(start, tmp_path):
     _, moments = finished(start(settings_of()))
     for name in ("one", "other"):
