@@ -1,4 +1,4 @@
-"""Stage compare: all variants -> metrics/summary.json, plots/history.csv, plots/{*,best/*}.png."""
+"""Stage compare: all variants -> metrics/summary.json, plots/{history.csv,*.png,*.webp,best/*}."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from pipeline.base.files import (
 from pipeline.base.params_file import read_params
 from pipeline.base.tables import read_table, write_table
 from pipeline.figures.curves import curves_figure, together_figure
+from pipeline.figures.learning import learning_frames, save_animation
 from pipeline.figures.style import save_png
+from pipeline.nn.snapshot_file import load_moments
 
 VARIANTS = Path("metrics/variants")
 SUMMARY = Path("metrics/summary.json")
@@ -46,9 +48,13 @@ def main() -> None:
         title = f"{measure.capitalize()} during training on {data} (orange: last validation value)"
         figures[measure] = curves_figure(histories, losses, measure, title)
     best = max(summary, key=lambda name: float(summary[name]["validation_accuracy"]))
+    frames = learning_frames(
+        load_moments(PLOTS / f"snapshots/{best}.npz"), f"{best}: its first layer while it learns"
+    )
     write_table(PLOTS / "history.csv", together)
     for name, figure in figures.items():
         save_png(figure, PLOTS / f"{name}.png")
+    save_animation(PLOTS / "learning.webp", frames)
     with whole_folder(PLOTS / "best") as folder:
         for name in SHOWN:
             copy_file(PLOTS / f"figures/{best}/{name}.png", folder / f"{name}.png")

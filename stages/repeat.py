@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from pipeline.base.command import Command
+from pipeline.base.command import Command, warn
 from pipeline.base.errors import DataError, SettingsError
 from pipeline.base.files import write_json
 from pipeline.base.params import Settings
@@ -92,14 +92,23 @@ class Places:
     scheduler: str | None
     workers: int | None
 
+    def run(self, plan: Any, study: str, settings: Settings) -> list[Any]:
+        """Run the trials of a plan, and log them to the tracker, if any, as a study."""
+        from pipeline.tracking.trials import TrackedTrials
+        from pipeline.tuning.run import run_trials
+
+        tracked = TrackedTrials(settings.tracking, study, plan.variant, settings.dataset, warn)
+        return run_trials(
+            plan, self.splits, STORE, click.echo, self.scheduler, self.workers, ended=tracked.add
+        )
+
 
 def _repeat(settings: Settings, variant: str, seeds: int, places: Places) -> list[Any]:
     from pipeline.tuning.plan import RepeatPlan
     from pipeline.tuning.repeats import repeat_statistics
-    from pipeline.tuning.run import run_trials
 
     plan = RepeatPlan.of(settings, variant, seeds)
-    trials = run_trials(plan, places.splits, STORE, click.echo, places.scheduler, places.workers)
+    trials = places.run(plan, f"repeat {variant} {settings.dataset}", settings)
     found = repeat_statistics(trials)
     head = {"variant": variant, "dataset": settings.dataset}
     write_json(places.results / f"{variant}.json", head | found)
@@ -138,11 +147,10 @@ def _pair(
 def _cross_validate(settings: Settings, variant: str, folds: int, places: Places) -> None:
     from pipeline.tuning.plan import FoldPlan
     from pipeline.tuning.repeats import fold_statistics
-    from pipeline.tuning.run import run_trials
 
     images = sum(_images(places.splits / f"{part}.parquet") for part in ("train", "validation"))
     plan = FoldPlan.of(settings, variant, folds, images)
-    trials = run_trials(plan, places.splits, STORE, click.echo, places.scheduler, places.workers)
+    trials = places.run(plan, f"folds {variant} {settings.dataset}", settings)
     found = fold_statistics(plan, trials)
     # A variant's name has no dot, so no file of repeats has this name.
     head = {"variant": variant, "dataset": settings.dataset}

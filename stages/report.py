@@ -14,6 +14,7 @@ from pipeline.base.tables import read_table
 from pipeline.datasets.parquet import open_examples
 from pipeline.nn.model_file import Model, load_model
 from pipeline.nn.prediction import check_fits
+from pipeline.nn.snapshot_file import load_moments
 from pipeline.report.drawing import draw_page, pictures_of
 from pipeline.report.page import ReportContent, Studies, Variant, report_page
 
@@ -48,6 +49,7 @@ def main() -> None:
                 read_table(PLOTS / f"predictions/{name}.csv", text=("label", "prediction")),
                 _figures(name),
                 models[name].versions,
+                load_moments(PLOTS / f"snapshots/{name}.npz"),
             )
             for name in settings.variants
         },

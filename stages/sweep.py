@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.base.command import Command
+from pipeline.base.command import Command, warn
 from pipeline.base.files import whole_folder, write_json
 from pipeline.base.params_file import read_params
 from pipeline.base.tables import write_table
@@ -49,6 +49,7 @@ def main(
     Resumes an interrupted run of the same sweep.
     """
     require_packages()
+    from pipeline.tracking.trials import TrackedTrials
     from pipeline.tuning.dataset import with_dataset
     from pipeline.tuning.plan import SweepPlan
     from pipeline.tuning.results import importances, summary, trial_table, winning_command
@@ -60,7 +61,9 @@ def main(
     name = space or asked.sweep.space
     plan = SweepPlan.of(asked, variant, name)  # before a download
     settings, splits = with_dataset(asked, dataset, STORE, click.echo)
-    trials = run_trials(plan, splits, STORE, click.echo, scheduler, workers)
+    study = f"sweep {variant} {name} {settings.dataset}"
+    tracked = TrackedTrials(settings.tracking, study, variant, settings.dataset, warn)
+    trials = run_trials(plan, splits, STORE, click.echo, scheduler, workers, ended=tracked.add)
     found = {"dataset": settings.dataset, "space": name} | summary(plan, trials)
     table = trial_table(plan, trials)
     title = f"{variant} on {settings.dataset}, {name}"
@@ -73,11 +76,11 @@ def main(
     write_table(results / "sweep.csv" if results else Path("plots/sweep.csv"), columns)
     write_json(results / "sweep.json" if results else Path("metrics/sweep.json"), found)
     if results is None:
-        study = found | {
+        left = found | {
             "trials": table.astype(object).where(table.notna(), None).to_dict("records")
         }
         others = settings.dataset if settings.dataset != asked.dataset else ""
-        write_json(STUDIES / others / f"{variant}.{name}.sweep.json", study)
+        write_json(STUDIES / others / f"{variant}.{name}.sweep.json", left)
     click.echo(
         f"best of {len(trials)}: trial {found['best_trial']}, "
         f"validation accuracy {found['validation_accuracy']:.2%}; to train it:"

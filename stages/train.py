@@ -1,4 +1,4 @@
-"""Stage train: data/splits/ -> models/VARIANT.npz, plots/{history,norms}/VARIANT.csv."""
+"""Stage train: data/splits/ -> models/VARIANT.npz, plots/{history,norms}/VARIANT.csv, snapshots."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,8 @@ from pipeline.nn.model_file import Model, save_model
 from pipeline.nn.prediction import predict_probabilities
 from pipeline.nn.progress import progress_shown
 from pipeline.nn.reference import choose_reference
+from pipeline.nn.snapshot_file import save_moments
+from pipeline.nn.snapshots import Snapshots
 from pipeline.nn.streaming import hold, training_set
 from pipeline.nn.training import Training, make_network
 from pipeline.tracking.run import tracked_training
@@ -25,6 +27,7 @@ SPLITS = Path("data/splits")
 MODELS = Path("models")
 HISTORY = Path("plots/history")
 NORMS = Path("plots/norms")
+SNAPSHOTS = Path("plots/snapshots")
 
 
 @click.command(cls=Command)
@@ -62,7 +65,8 @@ def main(variant: str) -> None:
         if tracked.place:
             click.echo(f"{variant}: tracked in {tracked.place}")
         images = training_set(engine, examples, settings.shuffle_buffer)
-        run = Training(engine, chosen, images, hold(engine, validation), rng)
+        snapshots = Snapshots(validation, chosen.epochs)
+        run = Training(engine, chosen, images, hold(engine, validation), rng, snapshots)
         checkpoint.resume(run)
         if run.reports:
             click.echo(f"{variant}: continues after epoch {len(run.reports)}")
@@ -83,6 +87,7 @@ def main(variant: str) -> None:
     save_model(path, model)
     write_table(HISTORY / f"{variant}.csv", history_table(run.reports))
     write_table(NORMS / f"{variant}.csv", norms_table(run.reports))
+    save_moments(SNAPSHOTS / f"{variant}.npz", snapshots.moments(run.kept))
     checkpoint.remove()
     tracked.remember(path)
 

@@ -37,7 +37,7 @@ CODE = ("base", "datasets", "nn")
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _REPORTS = "training.json"
-_STARTS = ("parameters/", "optimizer/", "best/")
+_STARTS = ("parameters/", "optimizer/", "best/", "snapshots/")
 
 
 def run_digest(
@@ -130,7 +130,7 @@ def write_state(path: Path, state: TrainingState) -> None:
     arrays = {
         f"{start}{name}": array
         for start, some in zip(
-            _STARTS, (state.parameters, state.optimizer, state.best), strict=True
+            _STARTS, (state.parameters, state.optimizer, state.best, state.snapshots), strict=True
         )
         for name, array in some.items()
     }
@@ -169,7 +169,7 @@ def read_state(path: Path) -> TrainingState:
         )
         for report in description["reports"]
     )
-    parameters, optimizer, best = (
+    parameters, optimizer, best, snapshots = (
         {
             name.removeprefix(start): array
             for name, array in arrays.items()
@@ -177,7 +177,7 @@ def read_state(path: Path) -> TrainingState:
         }
         for start in _STARTS
     )
-    return TrainingState(reports, parameters, optimizer, description["order"], best)
+    return TrainingState(reports, parameters, optimizer, description["order"], best, snapshots)
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> Array:

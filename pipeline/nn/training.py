@@ -23,6 +23,7 @@ from pipeline.nn.dropout import keys
 from pipeline.nn.layers import Array
 from pipeline.nn.network import Architecture, Network, initialize_network
 from pipeline.nn.schedules import rates
+from pipeline.nn.snapshots import Snapshots
 from pipeline.nn.streaming import TrainingSet
 
 PARAMETER_BYTES = 24
@@ -65,7 +66,8 @@ class TrainingState:
 
     parameters: the network's, by name. optimizer: as returned by `Engine.state`. order: state of
     the bit generator that shuffles the images. best: the parameters with the lowest validation cost
-    so far, if that epoch is to be kept. Arrays are copies.
+    so far, if that epoch is to be kept. snapshots: as returned by `Snapshots.state`. Arrays are
+    copies.
     """
 
     reports: tuple[EpochReport, ...]
@@ -73,6 +75,7 @@ class TrainingState:
     optimizer: dict[str, Array]
     order: dict[str, Any]
     best: dict[str, Array] = field(default_factory=dict)
+    snapshots: dict[str, Array] = field(default_factory=dict)
 
 
 def make_network(
@@ -106,8 +109,12 @@ class Training:
         training: TrainingSet,
         validation: Any,
         rng: np.random.Generator,
+        snapshots: Snapshots | None = None,
     ) -> None:
-        """Prepare to train an engine's network. validation: images held by the engine."""
+        """Prepare to train an engine's network.
+
+        validation: images held by the engine. snapshots: of these images, to be taken on the way.
+        """
         self.settings = settings
         self.reports: list[EpochReport] = []
         self._engine = engine
@@ -117,6 +124,8 @@ class Training:
         self._best: dict[str, Array] = {}
         self._key = key_of(rng)
         self._distortions = Distortions(settings.augment or Augment(), self._key)
+        self._snapshots = snapshots
+        self._take_snapshot(0)
 
     @property
     def kept(self) -> int:
@@ -150,9 +159,16 @@ class Training:
             self.reports.append(report)
             if best and self.kept == report.epoch:
                 self._best = _copies(engine.network.parameters)
+            self._take_snapshot(report.epoch, last=self.finished)
             yield report
         if best:
             engine.restore(self._best, engine.state())
+            self._take_snapshot(self.kept, last=True)
+
+    def _take_snapshot(self, epoch: int, *, last: bool = False) -> None:
+        if self._snapshots is not None and self._snapshots.lacks(epoch, last=last):
+            probabilities = self._engine.probabilities(self._validation)
+            self._snapshots.take(epoch, self._engine.network, probabilities)
 
     def _epoch(self, epoch: int) -> EpochReport:
         engine, settings, training = self._engine, self.settings, self._training
@@ -202,6 +218,7 @@ class Training:
             self._engine.state(),
             dict(self._rng.bit_generator.state),
             _copies(self._best),
+            {} if self._snapshots is None else self._snapshots.state(),
         )
 
     def restore(self, state: TrainingState) -> None:
@@ -217,7 +234,11 @@ class Training:
         if self.settings.keep == "best" and _shapes(state.best) != _shapes(own):
             raise ValueError("the parameters of the best epoch do not fit")
         type(self._rng.bit_generator)().state = state.order  # raises where it does not fit
+        if self._snapshots is not None:
+            self._snapshots.check(state.snapshots, len(epochs))
         self._engine.restore(state.parameters, state.optimizer)
+        if self._snapshots is not None:
+            self._snapshots.restore(state.snapshots)
         self._rng.bit_generator.state = state.order
         self.reports, self._best = list(state.reports), _copies(state.best)
 

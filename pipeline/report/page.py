@@ -16,8 +16,17 @@ from pipeline.base.tables import Table
 from pipeline.datasets.examples import ExampleSet
 from pipeline.datasets.images import HEIGHT, PIXELS, WIDTH
 from pipeline.nn.network import DIVIDED
+from pipeline.nn.snapshot_file import Moments
 from pipeline.report import charts
 from pipeline.report.answer import answer_of, ranking_of
+from pipeline.report.learning import (
+    LETTERS,
+    SHADES,
+    check_moments,
+    followed_images,
+    kept_pictures,
+    learning_data,
+)
 from pipeline.report.pictures import Picture, embedded_picture, strip_picture
 from pipeline.report.templates import environment
 from pipeline.report.vega import vega_script
@@ -119,7 +128,7 @@ class Variant:
     settings: with overrides applied; metrics: the network's entry in metrics/summary.json;
     predictions: a table of the test images in order, with class names in columns label and
     prediction, and a column confidence; figures: PNG files by name; versions: versions of the
-    packages that trained the network.
+    packages that trained the network; moments: of its training.
     """
 
     settings: VariantSettings
@@ -127,6 +136,7 @@ class Variant:
     predictions: Table
     figures: Mapping[str, bytes]
     versions: Mapping[str, str]
+    moments: Moments
 
 
 @dataclass(frozen=True)
@@ -162,9 +172,10 @@ _HERE = Path(__file__).parent
 def report_page(content: ReportContent) -> str:
     """Return the report as one HTML page that needs no other file and no network access.
 
-    Raises DataError if a figure is not a valid image.
+    Raises DataError if a figure is not a valid image, or if snapshots are of other images.
     """
     examples = content.splits["train"]
+    accuracies = _accuracies(content.variants)
     return (
         _environment()
         .get_template("index.html.j2")
@@ -183,10 +194,11 @@ def report_page(content: ReportContent) -> str:
             samples={split: _samples(part) for split, part in content.splits.items()},
             figures={name: _figures(name, variant) for name, variant in content.variants.items()},
             answer=answer_of(
-                _accuracies(content.variants),
+                accuracies,
                 {name: variant.predictions for name, variant in content.variants.items()},
                 content.splits["test"],
             ),
+            learning=_learning(content, ranking_of(accuracies)[0]),
             chance=CHANCE,
             divided=DIVIDED,
             best_trials=[_best_trials(study) for study in content.studies.sweeps],
@@ -197,7 +209,11 @@ def report_page(content: ReportContent) -> str:
             vega=vega_script(),
             series=SERIES,
             series_dark=SERIES_DARK,
-            css=(_HERE / "index.css").read_text(encoding="utf-8"),
+            css="\n".join(
+                (_HERE / f"{name}.css").read_text(encoding="utf-8")
+                for name in ("index", "learning")
+            ),
+            learning_script=(_HERE / "learning.js").read_text(encoding="utf-8"),
         )
     )
 
@@ -308,6 +324,46 @@ def _specs(content: ReportContent) -> dict[str, charts.Spec]:
     for number, study in enumerate(studies.sweeps):
         specs[f"sweep-{number}"] = charts.sweep_chart(study)
     return specs
+
+
+def _learning(content: ReportContent, first: str) -> dict[str, Any]:
+    """Return what the section of moments shows: the epoch kept of one network, and all data."""
+    classes = content.splits["validation"].description.class_names
+    moments = {name: variant.moments for name, variant in content.variants.items()}
+    check_moments(moments, classes)
+    of = moments[first]
+    filters, activations = kept_pictures(of)
+    probabilities = of.probabilities[of.last]
+    images = int(of.confusion[of.last].sum())
+    return {
+        "epoch": int(of.kept),
+        "accuracy": float(of.accuracies[of.last]),
+        "images": images,
+        "followed": followed_images(of, classes),
+        "predictions": [
+            (classes[row.argmax()], round(100 * float(row.max()))) for row in probabilities
+        ],
+        "confusion": of.confusion[of.last].tolist(),
+        "filters": filters,
+        "activations": activations,
+        "data": {
+            "letters": LETTERS.tobytes().decode("ascii"),
+            "shades": SHADES,
+            "images": images,
+            "labels": of.labels.tolist(),
+            "classNames": classes,
+            "variants": {
+                name: learning_data(each, _costs(content.history, name))
+                for name, each in moments.items()
+            },
+        },
+    }
+
+
+def _costs(history: Table, variant: str) -> dict[int, float]:
+    """Return the validation cost of a variant after each epoch."""
+    rows = (history["variant"] == variant) & (history["split"] == "validation")
+    return dict(zip(history["epoch"][rows].tolist(), history["cost"][rows].tolist(), strict=True))
 
 
 def _accuracies(variants: Mapping[str, Variant]) -> dict[str, float]:

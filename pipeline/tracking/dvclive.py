@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from dvclive import Live
 
 from pipeline.base.files import copy_file
-from pipeline.nn.training import EpochReport
-from pipeline.tracking.tracker import Description, Results, Status, local_folder, scores
+from pipeline.tracking.tracker import Description, Epoch, Results, Status, local_folder
 
 
 class DVCLive:
-    """A folder in tracking/dvclive/, or in a subfolder with the experiment's name.
+    """A folder in tracking/dvclive/, or in a subfolder with the name of the experiment or study.
 
     DVCLive does not write dvc.yaml or experiments, because DVC already has the metrics, plots and
     models. With a token of DVC Studio, the curves are also sent there during training.
@@ -19,7 +19,12 @@ class DVCLive:
 
     def __init__(self, description: Description, run: str | None) -> None:
         folder = local_folder() / "dvclive"
-        self.run = run or "/".join(filter(None, (description.experiment, description.variant)))
+        parts = (
+            description.experiment,
+            description.study,
+            description.trial or description.variant,
+        )
+        self.run = run or "/".join(part.replace(" ", "-") for part in parts if part)
         self.place = str(folder / self.run)
         self._live = Live(
             self.place,
@@ -30,18 +35,22 @@ class DVCLive:
         )
         self._live.log_params(description.settings)
 
-    def log(self, reports: Sequence[EpochReport]) -> None:
+    def log(self, epochs: Sequence[Epoch]) -> None:
         """Add one row per epoch to each curve."""
-        for report in reports:
-            self._live.step = report.epoch
-            for name, value in scores(report).items():
+        for epoch, scores in epochs:
+            self._live.step = epoch
+            for name, value in scores.items():
                 self._live.log_metric(name, value)
         self._live.next_step()
 
+    def metrics(self, metrics: dict[str, Any]) -> None:
+        """Add metrics without curves."""
+        for name, value in metrics.items():
+            self._live.log_metric(name, value, plot=False)
+
     def results(self, results: Results) -> None:
         """Add the metrics, the confusion matrix and a copy of the model."""
-        for name, value in results.metrics.items():
-            self._live.log_metric(name, value, plot=False)
+        self.metrics(results.metrics)
         self._live.log_sklearn_plot(
             "confusion_matrix",
             results.predictions["label"].tolist(),

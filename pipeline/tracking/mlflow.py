@@ -4,20 +4,20 @@ import logging
 import os
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from mlflow.tracking.context.registry import resolve_tags
 
-from pipeline.nn.training import EpochReport
 from pipeline.tracking.tracker import (
     PROJECT,
     Description,
+    Epoch,
     Results,
     Status,
     local_folder,
-    scores,
     set_defaults,
 )
 
@@ -46,22 +46,27 @@ class MLflow:
         self.run = run or self._start(description)
         self.place = f"{self._client.tracking_uri}, run {self.run}"
 
-    def log(self, reports: Sequence[EpochReport]) -> None:
+    def log(self, epochs: Sequence[Epoch]) -> None:
         """Log the scores, with the epoch as the step."""
         now = time.time_ns() // 1_000_000
         metrics = [
-            Metric(name, value, now, report.epoch)
-            for report in reports
-            for name, value in scores(report).items()
+            Metric(name, value, now, epoch)
+            for epoch, scores in epochs
+            for name, value in scores.items()
         ]
         for start in range(0, len(metrics), _LIMIT):
             self._client.log_batch(self.run, metrics[start : start + _LIMIT])
 
+    def metrics(self, metrics: dict[str, Any]) -> None:
+        """Log metrics of step 0."""
+        now = time.time_ns() // 1_000_000
+        self._client.log_batch(
+            self.run, [Metric(name, value, now, 0) for name, value in metrics.items()]
+        )
+
     def results(self, results: Results) -> None:
         """Log the metrics, and the confusion matrix and the model as artifacts."""
-        now = time.time_ns() // 1_000_000
-        metrics = [Metric(name, value, now, 0) for name, value in results.metrics.items()]
-        self._client.log_batch(self.run, metrics)
+        self.metrics(results.metrics)
         classes = list(results.class_names)
         matrix = pd.crosstab(
             results.predictions["label"], results.predictions["prediction"], rownames=["label"]
@@ -78,6 +83,8 @@ class MLflow:
         tags = resolve_tags()  # the user and the git commit
         if description.experiment:
             tags["dvc.experiment"] = description.experiment
+        if description.study:
+            tags["study"] = description.study
         run = self._client.create_run(self._experiment(), run_name=description.name, tags=tags)
         params = [Param(name, str(value)) for name, value in description.settings.items()]
         self._client.log_batch(run.info.run_id, params=params)

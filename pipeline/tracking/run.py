@@ -14,7 +14,7 @@ from pipeline.base.files import read_json, write_json
 from pipeline.base.tables import Table
 from pipeline.nn.model_file import Model
 from pipeline.nn.training import EpochReport
-from pipeline.tracking.tracker import Description, Results, Status, Tracker
+from pipeline.tracking.tracker import Description, Epoch, Results, Status, Tracker, scores
 
 RUNS = Path("tracking/runs")
 """Folder with one file per variant that names the run that trained its model."""
@@ -27,12 +27,21 @@ Warn = Callable[[str], None]
 class TrackedRun:
     """A run of a variant, logged to `tracker`, a name from params.yaml.
 
-    `none` imports no tracker's package. If a tracker fails, `warn` is called with one line, and the
-    tracker is not used again in this run.
+    study, trial: of a sweep or repeat, see Description. `none` imports no tracker's package. If a
+    tracker fails, `warn` is called with one line, and the tracker is not used again in this run.
     """
 
-    def __init__(self, tracker: str, variant: str, training: dict[str, Any], warn: Warn) -> None:
+    def __init__(
+        self,
+        tracker: str,
+        variant: str,
+        training: dict[str, Any],
+        warn: Warn,
+        study: str | None = None,
+        trial: str | None = None,
+    ) -> None:
         self.place: str | None = None
+        self.failed = False
         self._name = tracker
         self._variant = variant
         settings = {key: value for key, value in training.items() if key != "settings"}
@@ -40,11 +49,13 @@ class TrackedRun:
             variant,
             {"variant": variant} | training["settings"] | settings,
             os.environ.get("DVC_EXP_NAME"),
+            study,
+            trial,
         )
         self._warn = warn
         self._tracker: Tracker | None = None
         self._run: str | None = None
-        self._waiting: list[EpochReport] = []
+        self._waiting: list[Epoch] = []
         self._due = time.monotonic() + SECONDS
 
     def start(self, model: Path | None = None) -> None:
@@ -55,7 +66,7 @@ class TrackedRun:
     def log(self, *reports: EpochReport) -> None:
         """Log epochs, at most once in SECONDS; later epochs wait for the next time."""
         if self._tracker is not None:
-            self._waiting.extend(reports)
+            self._waiting.extend(map(scores, reports))
             if time.monotonic() >= self._due:
                 self._attempt(self._flush)
                 self._due = time.monotonic() + SECONDS
@@ -65,6 +76,13 @@ class TrackedRun:
         if self._run is not None:
             content = {"tracker": self._name, "run": self._run, "model": _digest(model)}
             self._attempt(lambda: write_json(RUNS / f"{self._variant}.json", content))
+
+    def summarize(self, epochs: list[Epoch], metrics: dict[str, Any]) -> None:
+        """Log the epochs and the metrics of a run that has ended."""
+        self._waiting.extend(epochs)
+        self._attempt(self._flush)
+        if (tracker := self._tracker) is not None and metrics:
+            self._attempt(lambda: tracker.metrics(metrics))
 
     def results(self, results: Results) -> None:
         """Log the results of the trained network."""
@@ -104,7 +122,7 @@ class TrackedRun:
         # A tracker is third-party code that uses the network: it can raise anything, and no error
         # of it may stop a training run.
         except Exception as error:
-            self._tracker = None
+            self._tracker, self.failed = None, True
             reason = _public(in_one_line(error))
             self._warn(f"{self._variant} continues without {self._name}, which failed: {reason}")
 

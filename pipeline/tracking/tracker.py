@@ -11,6 +11,8 @@ from pipeline.nn.training import EpochReport
 
 PROJECT = "handwritten-digits"
 """Default name of the project (W&B) or experiment (MLflow); the trackers' variables override it."""
+Epoch = tuple[int, dict[str, float]]
+"""The number of an epoch and its scores, by name."""
 Status = Literal["finished", "failed", "killed"]
 """failed: training raised an error. killed: the user stopped it with Ctrl-C or SIGTERM."""
 
@@ -20,16 +22,21 @@ class Description:
     """The description of a run.
 
     settings: flat; the variant's name and settings, the seed, dataset, source and number of images.
-    experiment: DVC's name for the experiment; None outside `dvc exp run`.
+    experiment: DVC's name for the experiment; None outside `dvc exp run`. study, trial: the names
+    of a sweep or repeat and of one of its trials; None for a stage of the pipeline.
     """
 
     variant: str
     settings: dict[str, Any]
     experiment: str | None
+    study: str | None = None
+    trial: str | None = None
 
     @property
     def name(self) -> str:
         """The name shown to users."""
+        if self.study:
+            return f"{self.study}, {self.trial}"
         return f"{self.variant} {self.experiment}" if self.experiment else self.variant
 
 
@@ -57,19 +64,22 @@ class Tracker(Protocol):
     run: str
     place: str
 
-    def log(self, reports: Sequence[EpochReport]) -> None:
-        """Log the reports of one or more epochs."""
+    def log(self, epochs: Sequence[Epoch]) -> None:
+        """Log the scores of one or more epochs."""
+
+    def metrics(self, metrics: dict[str, Any]) -> None:
+        """Log final metrics."""
 
     def results(self, results: Results) -> None:
-        """Log the results of the trained network, and the network itself."""
+        """Log the results of the trained network, its metrics included, and the network itself."""
 
     def end(self, status: Status) -> None:
         """End the run, after sending everything that is pending."""
 
 
-def scores(report: EpochReport) -> dict[str, float]:
+def scores(report: EpochReport) -> Epoch:
     """Return the scores of an epoch, under the names used with every tracker."""
-    return {
+    return report.epoch, {
         f"{part}/{measure}": getattr(getattr(report, part), measure)
         for part in ("train", "validation")
         for measure in ("cost", "accuracy")

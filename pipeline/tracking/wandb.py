@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import wandb
 
 from pipeline.base.errors import TrackingError
-from pipeline.nn.training import EpochReport
 from pipeline.tracking.tracker import (
     PROJECT,
     Description,
+    Epoch,
     Results,
     Status,
     local_folder,
-    scores,
     set_defaults,
 )
 
@@ -53,19 +53,23 @@ class WeightsAndBiases:
             id=self.run,
             resume="allow",
             name=description.name,
-            group=description.experiment,
+            group=description.study or description.experiment,
             config=description.settings,
         )
         self.place = self._run.url if self._online else str(Path(self._run.dir).parent)
 
-    def log(self, reports: Sequence[EpochReport]) -> None:
+    def log(self, epochs: Sequence[Epoch]) -> None:
         """Queue the scores. W&B sends them in the background."""
-        for report in reports:
-            self._run.log(scores(report), step=report.epoch)
+        for epoch, scores in epochs:
+            self._run.log(scores, step=epoch)
+
+    def metrics(self, metrics: dict[str, Any]) -> None:
+        """Add metrics to the run's summary."""
+        self._run.summary.update(metrics)
 
     def results(self, results: Results) -> None:
         """Log the metrics in the run's summary, the confusion matrix, and the model as artifact."""
-        self._run.summary.update(results.metrics)
+        self.metrics(results.metrics)
         number = {name: at for at, name in enumerate(results.class_names)}
         matrix = wandb.plot.confusion_matrix(
             y_true=[number[name] for name in results.predictions["label"].tolist()],

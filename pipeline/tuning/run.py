@@ -12,6 +12,7 @@ from pipeline.tuning.cluster import Cluster, open_cluster
 from pipeline.tuning.fingerprint import own_fingerprint
 from pipeline.tuning.plan import Plan, known_before
 from pipeline.tuning.store import TrialStore, digest_of, open_store, outcome_of
+from pipeline.tuning.trial import Job, Outcome
 from pipeline.tuning.worker import TrialData
 
 
@@ -24,12 +25,14 @@ def run_trials(
     workers: int | None = None,
     *,
     processes: bool = True,
+    ended: Callable[[str, Job, Outcome], None] | None = None,
 ) -> list[FrozenTrial]:
     """Run the trials of a plan that are not yet stored in `root`; return all trials in order.
 
     splits: folder with train.parquet and validation.parquet. report: called with one line per
     trial. address: of a Dask scheduler; None starts local workers. workers: how many, by default
     one per core, or one for a GPU. processes: if False, local workers are threads of this process.
+    ended: called with the name, the job and the outcome of each trial that ends now.
     """
     training, validation = (
         _content(splits / f"{part}.parquet") for part in ("train", "validation")
@@ -56,6 +59,9 @@ def run_trials(
                 report(_start(plan, cluster))
                 for trial in run_plan(plan, store, cluster):
                     report(f"{_progress(plan, trial)}; {_finished(plan, store)} of {plan.total}")
+                    if ended is not None:
+                        name = plan.label(trial).partition(" (")[0]
+                        ended(name, plan.job(trial.params, ()), outcome_of(trial))
         elif address is not None:
             report(f"no trials left to run, did not connect to {address}")
         return store.trials[: plan.total]

@@ -381,7 +381,7 @@ def test_a_killed_stage_resumes_and_writes_exactly_the_same_files(prepared):
     assert "full_batch: continues after epoch" in again.stdout
     assert "epoch 200/200" in again.stdout
     assert outputs(prepared) == expected
-    assert len(expected) == 3
+    assert len(expected) == 4
     assert not (prepared / ".checkpoints").exists()
 
 

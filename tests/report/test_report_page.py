@@ -29,11 +29,13 @@ from pipeline.datasets.examples import Description, Examples
 from pipeline.datasets.parquet import write_examples
 from pipeline.metrics import mcnemar_p
 from pipeline.nn.model_file import Model, load_model, save_model
+from pipeline.nn.snapshot_file import save_moments
 from pipeline.nn.training import make_network
 from pipeline.report.charts import POINTS, history_rows, kept_epochs
 from pipeline.report.page import FIGURES, ReportContent, Studies, Variant, report_page
 from stages.report import main
 from tests.conftest import ROOT
+from tests.moments import some_moments
 from tests.whole import fit_normalization, split_stratified
 
 pytest_plugins = ["tests.browser"]
@@ -174,6 +176,7 @@ def content(few_digits):
                 predictions(DIGITS, parts["test"], seed),
                 {file: figure() for file in (FILES if name == "wide" else ["forward"])},
                 {"handwritten-digits": "0.1.0", "numpy": "2.4.6"},
+                some_moments(parts["validation"], chosen.variant(name), seed),
             )
             for seed, name in enumerate(VARIANTS)
         },
@@ -668,6 +671,7 @@ def results(tmp_path, content, monkeypatch):
         (tmp_path / f"plots/figures/{name}").mkdir(parents=True)
         (tmp_path / f"plots/figures/{name}/forward.png").write_bytes(figure())
         write_table(tmp_path / f"plots/predictions/{name}.csv", content.variants[name].predictions)
+        save_moments(tmp_path / f"plots/snapshots/{name}.npz", content.variants[name].moments)
     write_table(tmp_path / "plots/history.csv", content.history)
     summary = {name: dict(variant.metrics) for name, variant in content.variants.items()}
     write_json(tmp_path / "metrics/summary.json", summary | {"gone": summary["wide"]})
@@ -709,7 +713,8 @@ def test_the_page_to_draw_on_begins_with_the_network_that_is_best_on_validation_
 @pytest.mark.parametrize(
     "missing",
     ["metrics/summary.json", "plots/history.csv", "plots/predictions/wide.csv",
-     "plots/figures/wide/forward.png", "models/wide.npz", "data/splits/test.parquet"],
+     "plots/figures/wide/forward.png", "plots/snapshots/wide.npz", "models/wide.npz",
+     "data/splits/test.parquet"],
 )  # fmt: skip
 def test_a_missing_file_is_an_error_of_one_line_and_no_page_is_written(results, missing):
     (results / missing).unlink()
@@ -736,3 +741,170 @@ def test_a_model_of_other_classes_is_an_error_of_one_line(results):
     assert result.exit_code == 1
     assert re.fullmatch(r"Error: model wide knows the classes 0, [^\n]+\n", result.stderr)
     assert not (results / "report").exists()
+
+
+def shown_moment(page):
+    """Return what the section of moments shows, as text and as pixels."""
+    return page.evaluate(
+        """() => ({
+            told: document.getElementById("learning-moment").innerText,
+            value: document.getElementById("learning-slider").getAttribute("aria-valuetext"),
+            slider: Number(document.getElementById("learning-slider").value),
+            read: [...document.querySelectorAll("#learning-images li")].map((item) => [
+                item.querySelector(".said").firstChild.textContent,
+                item.querySelector(".small").textContent, item.classList.contains("wrong"),
+            ]),
+            confusion: [...document.querySelectorAll("#learning-confusion tbody tr")].map(
+                (row) => [...row.querySelectorAll("td")].map((cell) => Number(cell.textContent))
+            ),
+            dots: [...document.querySelectorAll("#learning-curves circle")].map((dot) => [
+                Number(dot.getAttribute("cx")), dot.style.display,
+            ]),
+            canvases: [...document.querySelectorAll("#learning canvas")].map((canvas) => {
+                const { data } = canvas.getContext("2d").getImageData(
+                    0, 0, canvas.width, canvas.height);
+                return Array.from({ length: data.length / 4 }, (_, i) => {
+                    const size = (data[4 * i + 3] / 255) ** (1 / 0.8);
+                    return data[4 * i] > data[4 * i + 2] ? size : -size;
+                });
+            }),
+        })"""
+    )
+
+
+def assert_shows(page, content, variant, number):
+    """Compare the section with a moment of a variant."""
+    moments, shown = content.variants[variant].moments, shown_moment(page)
+    epoch, accuracy = int(moments.epochs[number]), f"{moments.accuracies[number]:.2%}"
+    accuracy = accuracy.replace("%", " %")
+    when = f"after epoch {epoch}" if epoch else "before training"
+    assert shown["slider"] == number
+    assert shown["value"] == f"{when}, {accuracy} right"
+    assert shown["told"] == f"{variant} {when}: {accuracy} of 40 validation images right"
+    assert shown["confusion"] == moments.confusion[number].tolist()
+    predicted = moments.probabilities[number].argmax(axis=1)
+    assert shown["read"] == [
+        [str(said), f"{round(100 * float(row.max()))} %", bool(said != label)]
+        for said, row, label in zip(
+            predicted, moments.probabilities[number], moments.labels, strict=True
+        )
+    ]
+    places, displays = zip(*shown["dots"], strict=True)
+    assert places[0] == places[1]
+    assert displays == (("", "none") if epoch == 0 else ("", ""))
+    filters = moments.filters[:, :12]
+    expected = filters[number] / np.abs(filters).max(axis=(0, 2))[:, np.newaxis]
+    count = min(12, len(moments.neurons))
+    drawn = np.array(shown["canvases"][:count])
+    assert np.abs(drawn - expected).max() < 2 / 31
+    if moments.activations.shape[2]:
+        active = np.array(shown["canvases"][count]) - moments.activations[number].ravel() / 127
+        assert np.abs(active).max() < 1 / 31
+    else:
+        assert len(shown["canvases"]) == count
+
+
+def test_the_section_of_moments_shows_each_moment_of_each_network(page, content, report):
+    show(page, report)
+    slider = page.locator("#learning-slider")
+    assert page.locator("#learning-variant").input_value() == "quick"  # the best
+    for variant in VARIANTS:
+        page.locator("#learning-variant").select_option(variant)
+        moments = content.variants[variant].moments
+        assert_shows(page, content, variant, moments.last)
+        assert page.locator("#learning-hidden").is_visible() == (variant != "quick")
+        for number in (0, 1, len(moments) - 1):
+            slider.fill(str(number))
+            assert_shows(page, content, variant, number)
+
+
+def test_moments_are_chosen_with_the_keyboard(page, content, report):
+    show(page, report)
+    page.locator("#learning-variant").focus()
+    page.keyboard.press("ArrowUp")
+    assert_shows(page, content, "squares", content.variants["squares"].moments.last)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "learning-play"
+    page.keyboard.press("Tab")
+    for key, number in (("Home", 0), ("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1)):
+        page.keyboard.press(key)
+        assert_shows(page, content, "squares", number)
+
+
+def test_play_goes_from_the_first_moment_to_the_last_and_stops(page, content, report):
+    page.clock.install(time=0)
+    show(page, report)
+    page.clock.pause_at(3_600_000)
+    last = len(content.variants["quick"].moments) - 1
+    play = page.locator("#learning-play")
+    play.click()  # from the last moment it begins anew
+    assert_shows(page, content, "quick", 0)
+    assert play.inner_text() == "Pause"
+    page.clock.run_for(500)
+    assert_shows(page, content, "quick", 1)
+    play.click()
+    page.clock.run_for(5000)
+    assert_shows(page, content, "quick", 1)
+    play.click()
+    page.clock.run_for(5000)
+    assert_shows(page, content, "quick", last)
+    assert play.inner_text() == "Play"
+
+
+def test_nothing_moves_by_itself_for_readers_who_asked_for_that(page, content, report):
+    page.clock.install()
+    page.emulate_media(reduced_motion="reduce")
+    show(page, report)
+    button = page.locator("#learning-play")
+    assert button.inner_text() == "Next"
+    for number in (0, 1, 2):
+        button.click()
+        page.clock.run_for(5000)
+        assert_shows(page, content, "quick", number)
+
+
+def test_what_training_has_changed_is_shown_without_the_initial_weights(page, content, report):
+    show(page, report)
+    page.locator("#learning-variant").select_option("wide")
+    page.get_by_label("what training has changed").check()
+    moments = content.variants["wide"].moments
+    drawn = np.array(shown_moment(page)["canvases"][:12])
+    expected = (
+        moments.changes[moments.last, :12]
+        / np.abs(moments.changes[:, :12].astype(float)).max(axis=(0, 2))[:, np.newaxis]
+    )
+    assert np.abs(drawn - expected).max() < 1 / 31
+    page.locator("#learning-slider").fill("0")
+    assert np.abs(shown_moment(page)["canvases"][:12]).max() == 0
+
+
+def test_the_link_of_a_variant_shows_its_moments(page, content, report):
+    show(page, report)
+    page.get_by_role("link", name="Watch squares learn").click()
+    assert_shows(page, content, "squares", content.variants["squares"].moments.last)
+
+
+def test_the_epoch_kept_is_shown_without_javascript(plain, content):
+    moments = content.variants["quick"].moments
+    told = plain.locator("#learning-moment").inner_text()
+    assert told == (
+        f"quick after epoch {moments.kept}: {100 * moments.accuracies[moments.last]:.2f} % "
+        "of 40 validation images right"
+    )
+    for row, counts in zip(
+        plain.locator("#learning-confusion tbody tr").all(),
+        moments.confusion[moments.last].tolist(), strict=True,
+    ):  # fmt: skip
+        assert [int(text or 0) for text in row.locator("td").all_inner_texts()] == counts
+    assert plain.locator("#learning-filters img").is_visible()
+    assert not plain.locator("#learning-slider").is_visible()
+
+
+def test_snapshots_of_other_images_are_an_error_of_one_line(results, content):
+    moments = content.variants["wide"].moments
+    save_moments(
+        results / "plots/snapshots/wide.npz", replace(moments, images=255 - moments.images)
+    )
+    result = CliRunner().invoke(main)
+    assert result.exit_code == 1
+    assert re.fullmatch(r"Error: the snapshots of \w+ are of other images; [^\n]+\n", result.stderr)

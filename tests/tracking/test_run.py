@@ -21,7 +21,9 @@ from tests.tracking.small import change, environment, make_small, results, stage
 TRAINING = {"settings": {"lr": 0.1, "epochs": 5}, "seed": 7, "dataset": "mnist-5k"}
 REPORTS = [EpochReport(at, Score(1 / at, 0.5), Score(2 / at, 0.4), (), ()) for at in range(1, 6)]
 
-TRAINED = ("models/tiny.npz", "plots/history/tiny.csv", "plots/norms/tiny.csv")
+TRAINED = (
+    "models/tiny.npz", "plots/history/tiny.csv", "plots/norms/tiny.csv", "plots/snapshots/tiny.npz"
+)  # fmt: skip
 
 
 class Recorder:
@@ -42,7 +44,10 @@ class Recorder:
             raise ConnectionError(self.reason)
 
     def log(self, reports):
-        self._hear("log", [report.epoch for report in reports])
+        self._hear("log", [epoch for epoch, _ in reports])
+
+    def metrics(self, metrics):
+        self._hear("metrics", metrics)
 
     def results(self, results):
         self._hear("results", results.metrics)
