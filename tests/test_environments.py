@@ -189,7 +189,7 @@ def fresh_environment(python, folder, requirements, *options):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
 def test_every_supported_python_with_the_locked_packages(expected, tmp_path, version):
     python = shutil.which(f"python{version}")
     if not python or subprocess.run([python, "-c", ""], check=False).returncode:

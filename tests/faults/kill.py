@@ -13,6 +13,7 @@ import argparse
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -53,11 +54,11 @@ def show(line: str) -> None:
 
 
 class Repro:
-    """A running `dvc repro` and what it has said so far."""
+    """A running `dvc repro`, or another command, and what it has said so far."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, command: str = "dvc repro") -> None:
         self.process = subprocess.Popen(
-            ["dvc", "repro"], cwd=folder, env=environment(), start_new_session=True,
+            shlex.split(command), cwd=folder, env=environment(), start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         self.lines: list[str] = []
@@ -140,16 +141,22 @@ def undisturbed(folder: Path) -> tuple[dict[str, bytes], dict[str, float]]:
     return content(folder), times
 
 
-def ended_well(repro: Repro, folder: Path, tally: Tally) -> bool:
-    """Whether a run ended well, or needed `make mend` and can be started again.
+def cut_short(said: str) -> bool:
+    """Whether DVC refuses a file of its own, because it was killed while it wrote that file."""
+    return bool(re.search(r"^ERROR.*(dvc.lock|RWLock-file)|^'\./dvc.lock'", said, re.M))
 
-    That is where DVC was killed while it wrote a file of its own.
-    """
+
+def mend(folder: Path) -> None:
+    """Run `make mend` in a project."""
+    shell(f"make -s -f {shlex.quote(str(ROOT / 'Makefile'))} mend", folder)
+
+
+def ended_well(repro: Repro, folder: Path, tally: Tally) -> bool:
+    """Whether a run ended well, or needed `make mend` and can be started again."""
     repro.end()
-    refused = re.search(r"^ERROR.*(dvc.lock|RWLock-file)|^'\./dvc.lock'", repro.said, re.M)
-    if not repro.process.returncode or not refused:
+    if not repro.process.returncode or not cut_short(repro.said):
         return not repro.process.returncode
-    shell(f"make -s -f {ROOT / 'Makefile'} mend", folder)
+    mend(folder)
     tally.mended += 1
     return True
 
