@@ -71,7 +71,7 @@ def test_a_set_like_those_that_people_bring_reaches_the_report(project, tmp_path
     source.mkdir()
     settings = {
         "source": str(source), "files": None, "test_size": 100, "validation_size": 100,
-        "checksums": {},
+        "pictures": "digit", "checksums": {},
     } | make(source, mixed)  # fmt: skip
     with changed_params(project) as params:
         params["dataset"] = "mine"

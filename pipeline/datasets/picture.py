@@ -170,7 +170,7 @@ def _read(source: Path | BinaryIO, name: str) -> Image.Image:
         raise DataError(f"{name} is {_kind(source)}") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise DataError(f"{name} is too large a picture: {error}") from error
-    except (OSError, SyntaxError, ValueError, struct.error) as error:  # from Pillow's decoders
+    except (OSError, SyntaxError, ValueError, LookupError, struct.error) as error:  # of Pillow
         raise DataError(f"{name} is a damaged picture: {error}") from error
 
 

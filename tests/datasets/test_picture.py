@@ -243,6 +243,10 @@ DIGITLESS = {
     "an animated GIF": (lambda digit: animated("GIF", digit), "holds several pictures"),
     "an animated WebP": (lambda digit: animated("WEBP", digit), "holds several pictures"),
     "an animated PNG": (lambda digit: animated("PNG", digit), "holds several pictures"),
+    "a GIF that breaks off in its second picture": (
+        lambda digit: saved("GIF")(enlarged(digit))[:-1] + b"," + bytes(9),
+        "damaged",
+    ),
     "an icon": (lambda digit: saved("ICO")(enlarged(digit)), "is a Windows icon (ICO) file"),
     "16 bits and a transparent grey": (
         lambda digit: saved("PNG", transparency=7)(sixteen_bits(digit)),
