@@ -88,7 +88,7 @@ def test_predict_reads_the_pictures_of_a_folder_by_name_and_counts_those_it_cann
     result = command(folder, "predict", "model.npz", pictures)
     titles = [line for line in result.stdout.splitlines() if line[0] != " "]
     assert titles == [f"{pictures / 'a.png'}: 0", f"{pictures / 'b.png'}: 2"]
-    assert result.returncode == 1
+    assert result.exit_code == 1
     first, second = result.stderr.splitlines()
     assert "notes.txt is not a PNG, JPEG, BMP, GIF or WebP picture" in first
     assert "1 of 3 pictures could not be used" in second
