@@ -21,6 +21,7 @@ import numpy as np
 
 from pipeline.base.errors import PipelineError, in_one_line
 from pipeline.base.files import code_digest, whole_file
+from pipeline.base.npz import add_arrays, add_text
 from pipeline.base.params import VariantSettings
 from pipeline.base.unpack import UNZIP_ERRORS
 from pipeline.nn.layers import Array
@@ -136,11 +137,8 @@ def write_state(path: Path, state: TrainingState) -> None:
     }
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
-        archive.writestr(_REPORTS, json.dumps(description))
-        for name, array in arrays.items():
-            entry = io.BytesIO()
-            np.lib.format.write_array(entry, array, allow_pickle=False)
-            archive.writestr(f"{name}.npy", entry.getbuffer())
+        add_text(archive, _REPORTS, json.dumps(description))
+        add_arrays(archive, arrays)
     with whole_file(path) as temporary, open(temporary, "wb") as file:
         file.write(hashlib.sha256(content.getbuffer()).digest())
         file.write(content.getbuffer())

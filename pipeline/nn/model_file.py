@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pipeline import __version__
 from pipeline.base.errors import ModelError
 from pipeline.base.files import whole_file
+from pipeline.base.npz import add_arrays, add_text
 from pipeline.base.unpack import UNZIP_ERRORS
 from pipeline.datasets.examples import Pictures
 from pipeline.datasets.images import PIXELS
@@ -36,7 +37,6 @@ MAX_SIZES = 102
 """Maximum number of layer sizes, including input and output; settings allow 100 hidden layers."""
 _SMALLEST_STD = 1e-12
 """Below the standard deviation of a trillion images of which one pixel differs."""
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date in a zip: the bytes do not depend on the clock
 
 
 def installed_versions() -> dict[str, str]:
@@ -84,14 +84,11 @@ def save_model(path: Path, model: Model) -> None:
     """Write a model file."""
     reference = model.reference
     with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        archive.writestr(_entry(_DESCRIPTION), json.dumps(describe(model), indent=2) + "\n")
+        add_text(archive, _DESCRIPTION, json.dumps(describe(model), indent=2) + "\n")
         arrays: dict[str, NDArray[Any]] = dict(model.network.parameters)
         if reference is not None:
             arrays |= {"reference.images": reference.images, "reference.labels": reference.labels}
-        for name, array in arrays.items():
-            content = io.BytesIO()
-            np.lib.format.write_array(content, array, allow_pickle=False)
-            archive.writestr(_entry(f"{name}.npy"), content.getvalue())
+        add_arrays(archive, arrays)
 
 
 def load_model(path: Path) -> Model:
@@ -234,7 +231,3 @@ def _read_entry(path: Path, archive: zipfile.ZipFile, name: str, limit: int) -> 
     if size > limit:
         raise ModelError(f"{path}: {name} must have at most {limit} bytes, got {size}")
     return archive.read(name)
-
-
-def _entry(name: str) -> zipfile.ZipInfo:
-    return zipfile.ZipInfo(name, _EPOCH)

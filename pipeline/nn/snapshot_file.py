@@ -5,6 +5,7 @@ the predictions are those of the network itself, which rounded weights would cha
 training gives the same bytes.
 """
 
+import zipfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.base.errors import DataError
 from pipeline.base.files import whole_file
+from pipeline.base.npz import add_arrays
 from pipeline.base.unpack import UNZIP_ERRORS
 
 LEVELS = 127
@@ -107,9 +109,9 @@ def as_levels(values: NDArray[Any], axis: int) -> tuple[NDArray[np.int8], NDArra
 
 
 def save_moments(path: Path, moments: Moments) -> None:
-    """Write moments, uncompressed: weights hardly compress, and zlib differs by version."""
-    with whole_file(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **asdict(moments))
+    """Write moments."""
+    with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        add_arrays(archive, asdict(moments))
 
 
 def load_moments(path: Path) -> Moments:
