@@ -25,7 +25,10 @@ settings.load_profile("default")
 
 ROOT = Path(__file__).resolve().parent.parent
 FULL_DATA = ROOT.parent / "shared" / "data"
-LONGEST = ("test_docs.py", "test_draw_page.py", "test_report_page.py")
+LONGEST = (
+    "test_docs.py", "test_draw_page.py", "test_report_page.py", "test_figures.py",
+    "test_gpu_kernels.py", "test_compiled.py", "test_dependencies.py",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
