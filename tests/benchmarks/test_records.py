@@ -101,7 +101,7 @@ def test_a_setting_that_rivals_do_not_implement_is_refused():
         ("mnist-98.5", "ours"),
         ("mnist-98.5", "pytorch-eager"),
         pytest.param("mnist-98.5", "pytorch-compiled", marks=pytest.mark.slow),
-        ("mnist-plain", "scikit-learn"),
+        pytest.param("mnist-plain", "scikit-learn", marks=pytest.mark.slow),
     ],
 )
 def test_a_contestant_trains_a_model_that_reads_digits_better_than_chance(
