@@ -7,12 +7,10 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.base.params import VariantSettings
-from pipeline.tracking import run as tracking_run
 from pipeline.tracking.trials import TrackedTrials
 from pipeline.tuning.folds import Fold
 from pipeline.tuning.trial import Job, Outcome
 from tests.tracking.small import change, make_small
-from tests.tracking.test_run import Recorder
 
 SETTINGS = VariantSettings(hidden=[4], lr=0.1, batch_size=20, epochs=3)
 OUTCOMES = {
@@ -20,15 +18,6 @@ OUTCOMES = {
     "pruned": Outcome("pruned", [0.2], 2.0, 1),
     "failed": Outcome("failed", [0.3], reason="diverged"),
 }
-
-
-@pytest.fixture
-def recorder(monkeypatch, tmp_path):
-    """A recording tracker instead of MLflow."""
-    fresh = type("Recorder", (Recorder,), {"calls": []})
-    monkeypatch.setattr(tracking_run, "_tracker", lambda name: fresh)
-    monkeypatch.chdir(tmp_path)
-    return fresh
 
 
 def tracked(tracker="mlflow", warn=pytest.fail):
