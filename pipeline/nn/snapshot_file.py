@@ -17,6 +17,7 @@ from pipeline.base.errors import DataError
 from pipeline.base.files import whole_file
 from pipeline.base.npz import add_arrays
 from pipeline.base.unpack import UNZIP_ERRORS
+from pipeline.datasets.images import HEIGHT, PIXELS, WIDTH
 
 LEVELS = 127
 """Weights and activations are whole numbers from -LEVELS to LEVELS, times the neuron's scale."""
@@ -150,13 +151,13 @@ def _shapes(moments: Moments) -> dict[str, tuple[int, ...]]:
         "epochs": (count,),
         "kept": (),
         "neurons": (neurons,),
-        "initial": (neurons, 784),
+        "initial": (neurons, PIXELS),
         "initial_scales": (neurons,),
-        "changes": (count, neurons, 784),
+        "changes": (count, neurons, PIXELS),
         "change_scales": (neurons,),
         "activations": (count, images, hidden),
         "activation_scales": (hidden,),
-        "images": (images, 28, 28),
+        "images": (images, HEIGHT, WIDTH),
         "labels": (images,),
         "probabilities": (count, images, *classes),
         "confusion": (count, *classes, *classes),

@@ -92,7 +92,7 @@ class Snapshots:
 
     def check(self, arrays: Mapping[str, Array], done: int) -> None:
         """Raise LookupError or ValueError if a state does not fit a training of `done` epochs."""
-        epochs = {int(key.split(".")[0]) for key in arrays}
+        epochs = _epochs(arrays)
         if not {epoch for epoch in self._wanted if epoch <= done} <= epochs <= {*range(done + 1)}:
             raise ValueError(f"snapshots are of epochs {sorted(epochs)}, after {done}")
         for epoch in epochs:
@@ -104,8 +104,8 @@ class Snapshots:
     def restore(self, arrays: Mapping[str, Array]) -> None:
         """Continue from a state that fits."""
         self._taken = {
-            int(key.split(".")[0]): {name: arrays[f"{key.split('.')[0]}.{name}"] for name in _PARTS}
-            for key in arrays
+            epoch: {name: arrays[f"{epoch}.{name}"] for name in _PARTS}
+            for epoch in sorted(_epochs(arrays))
         }
 
     def moments(self, kept: int) -> Moments:
@@ -128,3 +128,8 @@ class Snapshots:
             change_scales, active, active_scales, images.reshape(-1, HEIGHT, WIDTH),
             shown.labels[self._rows], probabilities, confusion,
         )  # fmt: skip
+
+
+def _epochs(arrays: Mapping[str, Array]) -> set[int]:
+    """Return the epochs whose snapshots are in a state."""
+    return {int(key.split(".")[0]) for key in arrays}

@@ -217,7 +217,7 @@ def elementwise(number):
 
     @cfunc(types.void(types.intp, types.intp, types.intp))
     def compiled(x, y, vectors):
-        kernels.apply(number, x, np.float32(0), y, vectors)
+        kernels.apply(number, x, y, vectors)
 
     def call(x):
         given, result = aligned((-(-len(x) // 16) * 16,)), aligned((-(-len(x) // 16) * 16,))

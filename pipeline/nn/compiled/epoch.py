@@ -219,7 +219,7 @@ def finish(run_at, result):
     costs, margins, hits = floats(run.costs_at), floats(run.margins_at), bytes_at(run.hits_at)
     logarithms = run.loss == 1
     if logarithms:
-        apply(_LOG, run.costs_at, f32(0), run.costs_at, (run.count + LANES - 1) // LANES)
+        apply(_LOG, run.costs_at, run.costs_at, (run.count + LANES - 1) // LANES)
     cost, right = 0.0, 0
     for number in range(run.count):
         cost += costs[number] - margins[number] if logarithms else costs[number]

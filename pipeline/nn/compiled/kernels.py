@@ -271,15 +271,14 @@ def backtrack(
     to.choose(kind, len(slopes), emit)
 
 
-@kernel("iifii")
-def apply(to: Emitter, function: Any, x: Any, shift: Any, y: Any, vectors: Any) -> None:
-    """Compute Y = f(X - shift) for vectors X, Y, where f is FUNCTIONS[function - 1]."""
+@kernel("iiii")
+def apply(to: Emitter, function: Any, x: Any, y: Any, vectors: Any) -> None:
+    """Compute Y = f(X) for vectors X, Y, where f is FUNCTIONS[function - 1]."""
 
     def emit(number: int) -> None:
         with to.loop(vectors) as vector:
             offset = to.times(vector, LANES)
-            value = to.load(to.at(x, offset)) - to.spread(shift)
-            to.store(FUNCTIONS[number - 1](value), to.at(y, offset))
+            to.store(FUNCTIONS[number - 1](to.load(to.at(x, offset))), to.at(y, offset))
 
     to.choose(function, len(FUNCTIONS), emit)
 
