@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.base.command import Command, warn
 from pipeline.base.errors import DataError, SettingsError, printable
 from pipeline.base.files import read_json, whole_file
+from pipeline.base.local import HOST
 from pipeline.base.params_file import read_params
 from pipeline.comparison import compare_models
 from pipeline.datasets.examples import Examples
@@ -246,7 +247,7 @@ def serve(model: Path, port: int) -> None:
 
     The front page is the page to draw on. POST a PNG or JPEG to /predict, for an answer in JSON.
     """
-    from pipeline.serving import HOST, make_server
+    from pipeline.serving import make_server
 
     server = make_server(load_model(model), port)
     address = f"http://{HOST}:{server.effective_port}"
@@ -304,7 +305,7 @@ def watch(port: int) -> None:
     it with Ctrl-C.
     """
     from pipeline.watch.curves import read_curves
-    from pipeline.watch.server import HOST, make_server
+    from pipeline.watch.server import make_server
 
     def curves() -> list[dict[str, Any]]:
         settings = read_params()

@@ -2,8 +2,7 @@
 
 It is an application for WSGI (PEP 3333), run by Waitress, which limits the size of a request, the
 time that a client may stay silent, and the number of connections. It listens on 127.0.0.1 only, and
-answers only requests that name it so, because a page from elsewhere could otherwise reach it under
-a name of its own (DNS rebinding).
+answers only requests that name it so.
 """
 
 import io
@@ -16,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from pipeline.base.errors import DataError, PipelineError, SettingsError
+from pipeline.base.local import HOST, names_this_machine
 from pipeline.datasets.picture import prepare_picture
 from pipeline.nn.model_file import Model
 from pipeline.nn.prediction import predict_probabilities
 from pipeline.report.drawing import draw_page
 
-HOST = "127.0.0.1"
 LARGEST = 20_000_000
 """Limit of a picture in bytes; more are refused before they are read."""
 SILENCE = 20
@@ -64,8 +63,7 @@ class Application:
 
     def _answer(self, environment: Environment) -> tuple[str, str, bytes]:
         method, path = environment["REQUEST_METHOD"], environment.get("PATH_INFO", "")
-        host = environment.get("HTTP_HOST", "").rpartition(":")[0] or environment.get("HTTP_HOST")
-        if host not in (HOST, "localhost"):
+        if not names_this_machine(environment.get("HTTP_HOST", "")):
             return _refusal("403 Forbidden", f"the address must begin with http://{HOST}")
         if path == "/":
             if method not in ("GET", "HEAD"):

@@ -41,8 +41,8 @@ def draw_architecture(ax: Axes, network: Network) -> None:
             LineCollection(lines, colors=colours, linewidths=THICKEST * shares, zorder=1)
         )
         ax.plot(x0, _bias_height(), "s", color="white", markeredgecolor=INK, markersize=8, zorder=2)
-        ax.annotate("bias", (x0, _bias_height()), xytext=(8, 0), textcoords="offset points",
-                    va="center", fontsize=8)  # fmt: skip
+        ax.annotate("bias", (x0, _bias_height()), xytext=(0, 6), textcoords="offset points",
+                    ha="center", va="bottom", fontsize=8)  # fmt: skip
         n_in, n_out = sizes[number], sizes[number + 1]
         ax.text(
             (x0 + x1) / 2, -_half_height() - 1.0,
@@ -57,9 +57,9 @@ def draw_architecture(ax: Axes, network: Network) -> None:
                 ax.text(x, 0, "⋮", ha="center", va="center", fontsize=14)
             else:
                 ax.plot(x, y, "o", color=colour, markeredgecolor="white", markersize=9, zorder=2)
-        ax.text(x, _bias_height() + 0.9, _title(architecture, number), ha="center", va="bottom")
+        ax.text(x, _bias_height() + 1.3, _title(architecture, number), ha="center", va="bottom")
     ax.set_xlim(-1.1, last * _SPACING + 1.1)
-    ax.set_ylim(-_half_height() - 3.6, _bias_height() + 3.2)
+    ax.set_ylim(-_half_height() - 3.6, _bias_height() + 3.6)
     ax.set_axis_off()
 
 

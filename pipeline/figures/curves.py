@@ -7,7 +7,12 @@ from typing import Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter
+from matplotlib.ticker import (
+    MaxNLocator,
+    NullFormatter,
+    PercentFormatter,
+    ScalarFormatter,
+)
 from numpy.typing import NDArray
 
 from pipeline.base.colours import DASHES, SERIES, place
@@ -143,7 +148,7 @@ def norms_figure(norms: Table, title: str) -> Figure:
             ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         right.set(xlabel="epoch", ylabel="norm of dJ/dW", title=_gradients_title(around))
         if (norms["gradient_norm"] > 0).all():
-            right.set_yscale("log")
+            _scale_by_logarithm(right, norms["gradient_norm"])
         handles, labels = left.get_legend_handles_labels()
         figure.legend(handles, labels, loc="upper right")
     return figure
@@ -155,6 +160,15 @@ def running_median(values: NDArray[np.floating], around: int) -> NDArray[np.floa
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * around + 1)
     medians: NDArray[np.float64] = np.nanmedian(windows, axis=1)
     return medians
+
+
+def _scale_by_logarithm(ax: Axes, values: NDArray[np.floating]) -> None:
+    """Scale the y-axis by the logarithm; within a power of ten, with evenly spaced numbers."""
+    ax.set_yscale("log")
+    if values.max() < 10 * values.min():
+        ax.yaxis.set_major_locator(MaxNLocator(5))
+        ax.yaxis.set_major_formatter(ScalarFormatter())
+        ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _gradients_title(around: int) -> str:

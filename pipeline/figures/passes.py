@@ -161,7 +161,8 @@ def forward_figure(inspection: Inspection, model: Model, title: str) -> Figure:
     """
     classes = tuple(map(literal, model.class_names))
     with style():
-        page = _Page(title, [_TOP] + [_ROW] * len(inspection.layers))
+        *hidden, last = _layer_heights(inspection, classes)
+        page = _Page(title, [_TOP, *hidden, last])
         _draw_input(page, inspection, model.normalization)
         ax = _answer_axes(page, classes)
         draw_probabilities(ax, inspection.probabilities, inspection.label, classes)
@@ -183,7 +184,8 @@ def backward_figure(inspection: Inspection, model: Model, title: str) -> Figure:
     """
     classes = tuple(map(literal, model.class_names))
     with style():
-        page = _Page(title, [_TOP] + [_ROW] * len(inspection.layers))
+        *hidden, last = _layer_heights(inspection, classes)
+        page = _Page(title, [_TOP, last, *hidden])
         _draw_input(page, inspection, model.normalization)
         ax = _answer_axes(page, classes)
         draw_probabilities(ax, inspection.probabilities, inspection.label, classes)
@@ -223,11 +225,18 @@ def update_figure(inspection: Inspection, model: Model, title: str) -> Figure:
 def passes_figures(inspection: Inspection, model: Model, title: str) -> dict[str, Figure]:
     """Draw the forward pass, the backward pass and the update; keys are names of files."""
     title = literal(title)
+    step = f"one step of {inspection.optimizer}, learning rate {inspection.lr:g}"
     return {
         "forward": forward_figure(inspection, model, f"{title}: forward pass"),
         "backward": backward_figure(inspection, model, f"{title}: backward pass"),
-        "update": update_figure(inspection, model, f"{title}: one step along its gradient"),
+        "update": update_figure(inspection, model, f"{title}: {step}"),
     }
+
+
+def _layer_heights(inspection: Inspection, class_names: tuple[str, ...]) -> list[float]:
+    """Return the height of each layer's row; below the last one's bars stand the class names."""
+    upright = max(0.0, 0.7 * names_width(class_names) - 0.3)
+    return [_ROW] * (len(inspection.layers) - 1) + [_ROW + upright]
 
 
 def _draw_input(page: _Page, inspection: Inspection, normalization: Normalization) -> None:
@@ -288,7 +297,7 @@ def _draw_backward_row(
         (("dJ/d activation", layer.output_gradient), ("dJ/dB", layer.bias_gradient))
     ):
         left = 0.3 + 2.35 * place + (0.35 if len(values) <= BARS else 0)
-        ax = page.axes(row, left, 1.5, 1.15, 0.15)
+        ax = page.axes(row, left, 1.5, 1.05, 0.3)
         draw_neurons(ax, values, class_names, last=last)
         shown = f"layer {number}: {name}" if place == 0 else name
         ax.set_title(f"{shown}\nnorm {_norm(values)}", fontsize=10)
@@ -296,13 +305,13 @@ def _draw_backward_row(
     neurons = _strongest(np.abs(layer.bias_gradient))
     heading = f"dJ/dW, norm {_norm(gradient)}"
     if number == 1:
-        ax = page.axes(row, 5.0, 4.75, 0.5, 0.2)
+        ax = page.axes(row, 5.0, 4.75, 0.5, 0.3)
         limit = float(np.abs(gradient).max()) or 1.0
         captions = [f"{layer.bias_gradient[neuron]:.1g}" for neuron in neurons]
         draw_pictures(ax, gradient[:, neurons], captions, limit)
-        heading += f": the image times dJ/dB, {len(neurons)} of {gradient.shape[1]} neurons"
+        heading += f": image × dJ/dB, {len(neurons)} of {gradient.shape[1]} neurons"
     else:
-        ax = page.axes(row, 5.3, 4.45, 1.0, 0.2)
+        ax = page.axes(row, 5.3, 4.45, 1.0, 0.3)
         inputs = _strongest(np.abs(gradient).max(axis=1), INPUTS)
         draw_heat_map(ax, gradient[np.ix_(inputs, neurons)])
         heading += f": the largest of {gradient.shape[0]}×{gradient.shape[1]}"

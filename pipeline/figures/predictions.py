@@ -14,7 +14,7 @@ from pipeline.figures.style import GREEN, INK, RED, style
 from pipeline.nn.layers import Array
 
 COLUMNS = 5
-LETTERS = 9
+LETTERS = 14
 """Letters per line of a caption."""
 _CELL = (WIDTH + 7, HEIGHT + 12)
 """Width and height of an image with its caption, in pixels of the image."""
@@ -59,7 +59,8 @@ def predictions_figure(
 ) -> Figure:
     """Draw network inputs `(N, 784)` with predictions, in their order; without any, only a title.
 
-    A caption gives the predicted class, the true one if it is another, and the confidence.
+    A caption gives the class, for a wrong prediction the one that it was taken for, and the
+    confidence.
     """
     rows = max(1, math.ceil(len(inputs) / COLUMNS))
     width, head = COLUMNS * _INCHES, 0.4
@@ -67,13 +68,8 @@ def predictions_figure(
     predicted = probabilities.argmax(axis=1)
     right = (predicted == labels).tolist()
     captions = [
-        "\n".join(
-            [
-                _wrapped(class_names[said]),
-                *([] if said == true else [_wrapped(f"is {class_names[true]}")]),
-                f"{row[said]:.0%}",
-            ]
-        )
+        _wrapped(class_names[true] + ("" if said == true else f" taken for {class_names[said]}"))
+        + f"\n{row[said]:.0%}"
         for said, true, row in zip(predicted, labels, probabilities, strict=True)
     ]
     with style():
@@ -86,7 +82,7 @@ def predictions_figure(
 
 
 def _wrapped(name: str) -> str:
-    """Break a class name at spaces and slashes so that it fits over a small picture."""
+    """Break a caption at spaces and slashes so that it fits over a small picture."""
     return textwrap.fill(name.replace("/", "/ "), LETTERS).replace("/ ", "/")
 
 

@@ -111,8 +111,8 @@ def calibration_figure(confidence: Array, right: Array, unit: str, title: str) -
     means, accuracies, counts = calibration(confidence, right)
     error = float((np.abs(means - accuracies) * counts).sum() / counts.sum())
     with style():
-        figure = Figure(figsize=(5.8, 5.8))
-        place = margins(figure, 0.75, 0.3, 0.6, 0.45) | {"hspace": 0.1, "height_ratios": [3, 1]}
+        figure = Figure(figsize=(5.8, 6.1))
+        place = margins(figure, 0.75, 0.3, 0.9, 0.45) | {"hspace": 0.1, "height_ratios": [3, 1]}
         top, bottom = figure.subplots(2, 1, sharex=True, gridspec_kw=place)
         top.plot([0, 1], [0, 1], "--", color=INK, linewidth=1, label="perfect calibration")
         lows, highs = np.transpose(
@@ -128,7 +128,6 @@ def calibration_figure(confidence: Array, right: Array, unit: str, title: str) -
         )
         top.set(ylabel="accuracy", ylim=(0, 1.02), xlim=(0, 1.02))
         top.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        top.legend(loc="upper left")
         top.set_title(f"{title}: expected calibration error {error:.1%}")
         heights = np.histogram(confidence, BINS, (0, 1))[0]
         bars = bottom.bar((np.arange(BINS) + 0.5) / BINS, heights, 0.9 / BINS, color=SKY)
@@ -136,4 +135,5 @@ def calibration_figure(confidence: Array, right: Array, unit: str, title: str) -
         bottom.set_ylim(0, 1.3 * heights.max())
         bottom.set(xlabel=unit, ylabel="images")
         bottom.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        figure.legend(loc="lower center", ncols=3)
     return figure

@@ -48,7 +48,8 @@ class LayerInspection:
 class Inspection:
     """One image in a network, before and after one step of the optimiser on this image alone.
 
-    inputs: (784,); probabilities, probabilities_after: (classes,); cost, cost_after: of this image.
+    inputs: (784,); probabilities, probabilities_after: (classes,); cost, cost_after: of this image;
+    optimizer, lr: what the step was taken with.
     """
 
     inputs: Array
@@ -58,6 +59,8 @@ class Inspection:
     cost: float
     probabilities_after: Array
     cost_after: float
+    optimizer: str
+    lr: float
     layers: tuple[LayerInspection, ...]
 
 
@@ -119,7 +122,8 @@ def inspect(model: Model, inputs: Array, label: int) -> Inspection:
     )
     return Inspection(
         inputs, label, int(probabilities.argmax()), probabilities, float(costs[0]),
-        stepped.probabilities(outputs_after)[0], float(costs_after[0]), layers,
+        stepped.probabilities(outputs_after)[0], float(costs_after[0]),
+        settings.optimizer, settings.lr, layers,
     )  # fmt: skip
 
 

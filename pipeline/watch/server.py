@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import PipelineError, SettingsError
+from pipeline.base.local import HOST, names_this_machine
 
-HOST = "127.0.0.1"
 _PAGE = Path(__file__).with_name("page.html").read_bytes()
 
 
@@ -22,8 +22,8 @@ def make_server(port: int, curves: Callable[[], list[dict[str, Any]]]) -> Thread
         timeout = 10
 
         def do_GET(self) -> None:  # the name of http.server
-            """Answer a request that names this machine, and not one by DNS rebinding."""
-            if self.headers.get("Host", "").rpartition(":")[0] not in (HOST, "localhost"):
+            """Answer a request that names this machine."""
+            if not names_this_machine(self.headers.get("Host", "")):
                 self._answer(403, "text/plain; charset=utf-8", b"This is not its address.\n")
             elif self.path == "/":
                 self._answer(200, "text/html; charset=utf-8", _PAGE)

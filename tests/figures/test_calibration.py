@@ -23,7 +23,7 @@ def test_the_error_is_the_mean_gap_between_confidence_and_accuracy_over_all_imag
 def test_the_diagonal_and_the_network_are_told_apart_within_the_limits(axes):
     (straight,) = axes[0].get_lines()
     intervals, points = axes[0].collections
-    names = [text.get_text() for text in axes[0].get_legend().get_texts()]
+    names = [text.get_text() for text in axes[0].figure.legends[0].get_texts()]
     assert names == [part.get_label() for part in (straight, intervals, points)]
     np.testing.assert_allclose(straight.get_xydata(), [[0, 0], [1, 1]])
     np.testing.assert_allclose(points.get_offsets(), [[0.55, 0.5], [2.86 / 3, 2 / 3]])

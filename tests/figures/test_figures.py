@@ -26,7 +26,7 @@ from pipeline.figures.curves import (
     together_figure,
 )
 from pipeline.figures.gallery import variant_figures
-from pipeline.figures.passes import BARS, smoothed_picture
+from pipeline.figures.passes import BARS, passes_figures, smoothed_picture
 from pipeline.figures.predictions import most_confident_mistakes
 from pipeline.figures.quality import calibration, calibration_figure, quality_figure
 from pipeline.figures.style import BLUE, RED, save_png
@@ -119,23 +119,42 @@ def test_every_figure_is_there_for_every_network(drawn):
 
 def test_no_text_leaves_its_figure_and_no_title_overlaps_another(drawn):
     for name, figure in drawn[3].items():
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        renderer = canvas.get_renderer()
-        for text in figure.findobj(Text):
-            if text.get_visible() and text.get_text().strip() and not text.get_clip_on():
-                box = text.get_window_extent(renderer)
-                inside = box.x0 >= -2 and box.y0 >= -2
-                inside &= box.x1 <= figure.bbox.width + 2 and box.y1 <= figure.bbox.height + 2
-                assert inside or not box.width, (name, text.get_text(), box)
-        titles = [title for ax in figure.axes for title in (ax.title, ax._left_title)]
-        boxes = [
-            (title.get_text(), title.get_window_extent(renderer))
-            for title in titles
-            if title.get_text()
-        ]
-        for (first, box), (second, other) in combinations(boxes, 2):
-            assert not box.overlaps(other), (name, first, second)
+        check_texts(name, figure)
+
+
+def check_texts(name, figure):
+    """Check that texts stay inside their figure, and that titles cover no title and no number."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    for text in figure.findobj(Text):
+        if text.get_visible() and text.get_text().strip() and not text.get_clip_on():
+            box = text.get_window_extent(renderer)
+            inside = box.x0 >= -2 and box.y0 >= -2
+            inside &= box.x1 <= figure.bbox.width + 2 and box.y1 <= figure.bbox.height + 2
+            assert inside or not box.width, (name, text.get_text(), box)
+    titles = [
+        title for ax in figure.axes for title in (ax.title, ax._left_title) if title.get_text()
+    ]
+    boxes = [(title.get_text(), title.get_window_extent(renderer)) for title in titles]
+    for (first, box), (second, other) in combinations(boxes, 2):
+        assert not box.overlaps(other), (name, first, second)
+    shown = [ax for ax in figure.axes if ax.axison]
+    numbers = [number for ax in shown for number in ax.get_xticklabels() if number.get_text()]
+    for number in numbers:
+        other = number.get_window_extent(renderer)
+        for title, box in boxes:
+            assert not box.overlaps(other), (name, title, number.get_text())
+
+
+@pytest.mark.parametrize("scale", [1e-7, 1e7])
+def test_texts_with_tiny_or_huge_numbers_stay_inside_too(test_set, scale):
+    model = model_of([1024, 128], DIGITS, "mean_squared_error")
+    model.network.parameters["layer3.weight"] *= np.float32(scale)
+    test = test_set(DIGITS)
+    inspection = inspect(model, test.inputs[0], int(test.labels[0]))
+    for name, figure in passes_figures(inspection, model, "mean_squared, test image 9999").items():
+        check_texts(name, figure)
 
 
 def test_the_same_model_gives_the_same_bytes_in_a_report_of_at_most_8_megabytes(tmp_path, test_set):
@@ -310,6 +329,7 @@ def test_an_update_shows_the_answer_before_and_after_and_how_much_weights_change
     for ax, shares in ((before, seen.probabilities), (after, seen.probabilities_after)):
         np.testing.assert_allclose([bar.get_width() for bar in ax.patches], shares)
     titles = texts(figures["update"])
+    assert any("one step of sgd, learning rate 0.1" in title for title in titles)
     assert f"cost {seen.cost:.3g}" in before.get_title(loc="left")
     assert f"cost {seen.cost_after:.3g}" in after.get_title(loc="left")
     for number, layer in enumerate(seen.layers, start=1):
@@ -329,9 +349,8 @@ def test_predictions_name_what_was_said_and_what_it_is(drawn):
         caption = text.get_text().replace("\n", " ").replace("/ ", "/")
         said = model.class_names[probabilities[row].argmax()]
         true = model.class_names[test.labels[row]]
-        assert caption.startswith(said)
-        assert caption.endswith(f"{probabilities[row].max():.0%}")
-        assert (f"is {true}" in caption) == (said != true)
+        answer = true if said == true else f"{true} taken for {said}"
+        assert caption == f"{answer} {probabilities[row].max():.0%}"
         x, y = (round(edge + 0.5) for edge in frame.get_xy())
         shown = images(ax)[0][y : y + 28, x : x + 28]
         np.testing.assert_allclose(shown, test.inputs[row].reshape(28, 28), atol=1e-6)
@@ -446,6 +465,21 @@ def test_norms_show_a_line_per_layer_and_the_median_of_scattered_gradients():
         np.testing.assert_allclose(median.get_ydata()[50], rows["gradient_norm"][part][50])
         assert median.get_linewidth() > raw.get_linewidth()
     assert "gradients, median of 9 epochs" in texts(figure)
+
+
+def test_norms_within_a_power_of_ten_have_numbers_beside_them():
+    rows = norms_of(2)
+    rows["gradient_norm"] = np.linspace(0.55, 1.6, len(rows["gradient_norm"]))
+    figure = norms_figure(rows, "net")
+    FigureCanvasAgg(figure).draw()
+    right = figure.axes[1]
+    low, high = right.get_ylim()
+    numbers = [
+        text.get_text()
+        for text in right.get_yticklabels(which="both")
+        if text.get_text() and low <= text.get_position()[1] <= high
+    ]
+    assert numbers == ["0.75", "1.00", "1.25", "1.50"]
 
 
 def test_a_running_median_leaves_out_single_peaks():
