@@ -1,6 +1,7 @@
 """Which column of a table holds the labels, and which the pixels, by their names or values."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,8 +32,8 @@ def columns_by_name(place: object, names: Sequence[str]) -> Columns:
     Raises DataError, naming the place and what was seen, if they cannot be told.
     """
     plain = [name.strip().lower() for name in names]
-    for name in plain:
-        if plain.count(name) > 1:
+    for name, count in Counter(plain).items():
+        if count > 1:
             raise DataError(f"{place} names a column twice in its header: {name or 'no name'}")
     labels = [number for number, name in enumerate(plain) if name in LABELS]
     pixels = [
