@@ -62,7 +62,7 @@ RECIPES = {
     "mnist-99.0": Recipe("mnist", 99.0, "distorted"),
     "mnist-99.4": Recipe("mnist", 99.4, "large"),
     "fashion-90.0": Recipe(
-        "fashion-mnist", 90.0, "large", {"hidden": [512, 512], "lr": 0.0015, "epochs": 20} | MILD
+        "fashion-mnist", 90.0, "large", {"hidden": [512, 512], "lr": 0.0015, "epochs": 30} | MILD
     ),
     "fashion-90.5": Recipe(
         "fashion-mnist", 90.5, "large", {"lr": 0.0015, "batch_size": 512, "epochs": 40} | MILD

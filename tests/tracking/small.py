@@ -36,10 +36,12 @@ def environment(home: Path, **variables: str) -> dict[str, str]:
     return own | {"HOME": str(home), "NO_PROXY": "127.0.0.1"} | variables
 
 
-def stage(project: Path, name: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def stage(
+    project: Path, name: str, *options: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Run a stage for tiny, which must succeed."""
     done = subprocess.run(
-        [sys.executable, "-m", f"stages.{name}", "tiny"],
+        [sys.executable, "-m", f"stages.{name}", "tiny", *options],
         cwd=project, env=environment(project.parent, **variables), capture_output=True, text=True,
         check=False, stdin=subprocess.DEVNULL, timeout=600,
     )  # fmt: skip

@@ -201,6 +201,31 @@ def test_an_mlflow_server_shows_a_local_folder_later(small, tmp_path):
 
 
 @needs_server
+def test_an_mlflow_server_stores_each_repeat_as_a_run_with_its_result(small, tmp_path):
+    change(small, tracking="mlflow")
+    with mlflow_server(tmp_path / "server") as (address, _):
+        options = ("--seeds", "3", "--workers", "1")
+        assert stage(small, "repeat", *options, MLFLOW_TRACKING_URI=address).stderr == ""
+        rest = Rest(address)
+        runs = rest.runs()
+        epochs = [rest.history(run, "validation/accuracy") for run in runs]
+    repeats = json.loads((small / "metrics/repeat/tiny.json").read_text())
+    found = {
+        row["value"]: {metric["key"]: metric["value"] for metric in run["data"]["metrics"]}
+        for run in runs
+        for row in run["data"]["params"]
+        if row["key"] == "seed"
+    }
+    assert {run["info"]["status"] for run in runs} == {"FINISHED"}
+    assert {run["info"]["run_name"] for run in runs} == {
+        f"repeat tiny mnist-5k, seed {seed}" for seed in range(3)
+    }
+    accuracies = {seed: metrics["validation_accuracy"] for seed, metrics in found.items()}
+    assert accuracies == pytest.approx(repeats["validation_accuracy"])
+    assert [len(each) for each in epochs] == [EPOCHS] * 3
+
+
+@needs_server
 def test_an_mlflow_server_that_dies_during_training_is_one_warning_and_changes_no_result(
     small, tmp_path
 ):
