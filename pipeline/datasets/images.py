@@ -4,6 +4,7 @@ A set may be larger than memory: its labels, one byte per image, are held in mem
 are read in blocks.
 """
 
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,6 +16,16 @@ from pipeline.base.errors import DataError
 
 HEIGHT = WIDTH = 28
 PIXELS = HEIGHT * WIDTH
+PICTURE_ERRORS = (
+    OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError,
+    AssertionError, struct.error,
+)  # fmt: skip
+"""Errors that Pillow raises for damaged pictures."""
+
+
+def damaged_picture(place: object, error: Exception) -> DataError:
+    """Return what to raise for one of these errors, with the place of the picture."""
+    return DataError(f"{place} is a damaged picture: {str(error)[:200] or 'a part is missing'}")
 
 
 class ImageSet(Protocol):

@@ -4,7 +4,6 @@ A dataset's setting `pictures` says how. MNIST's digits were scaled to fit a box
 keeping their proportions, and placed in a 28x28 field with their centre of mass at its centre (https://yann.lecun.com/exdb/mnist/).
 """
 
-import struct
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipeline.base.errors import DataError
 from pipeline.datasets.examples import Pictures
-from pipeline.datasets.images import HEIGHT, WIDTH
+from pipeline.datasets.images import HEIGHT, PICTURE_ERRORS, WIDTH, damaged_picture
 from pipeline.datasets.segmentation import CONTRAST, find_strokes
 
 BOX = 20
@@ -170,8 +169,8 @@ def _read(source: Path | BinaryIO, name: str) -> Image.Image:
         raise DataError(f"{name} is {_kind(source)}") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise DataError(f"{name} is too large a picture: {error}") from error
-    except (OSError, SyntaxError, ValueError, LookupError, struct.error) as error:  # of Pillow
-        raise DataError(f"{name} is a damaged picture: {error}") from error
+    except PICTURE_ERRORS as error:
+        raise damaged_picture(name, error) from error
 
 
 def _kind(source: Path | BinaryIO) -> str:

@@ -1,7 +1,6 @@
 """Folders of pictures, one folder per class, as torchvision's ImageFolder reads them."""
 
 import io
-import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from pipeline.base.errors import DataError
-from pipeline.datasets.images import HEIGHT, WIDTH, LabelledImages
+from pipeline.datasets.images import (
+    HEIGHT,
+    PICTURE_ERRORS,
+    WIDTH,
+    LabelledImages,
+    damaged_picture,
+)
 from pipeline.raw.contents import Content, Reading, Table
 from pipeline.raw.names import split_of
 
@@ -68,24 +73,10 @@ def grey_picture(place: object, content: Path | bytes) -> NDArray[np.uint8]:
             return np.asarray(picture.convert("L"))
     except UnidentifiedImageError as error:
         raise DataError(f"{place} is not a picture in {', '.join(FORMATS)}") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(f"{place} is too large a picture: {error}") from error
     except PICTURE_ERRORS as error:
-        raise DataError(f"{place} is a damaged picture: {str(error)[:200]}") from error
-
-
-PICTURE_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    OverflowError,
-    AttributeError,
-    struct.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
-"""Errors that Pillow raises for damaged files, and for files that claim to be huge."""
+        raise damaged_picture(place, error) from error
 
 
 @contextmanager

@@ -118,6 +118,14 @@ def claiming(width: int, height: int) -> bytes:
     return bytes(content)
 
 
+def without_palette() -> bytes:
+    """Return a PNG whose pixels are places in a palette that it lacks."""
+    content = bytearray(saved(Image.new("L", (28, 28)), "PNG"))
+    content[25] = 3
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    return bytes(content)
+
+
 def header(kind: str, shape: str) -> bytes:
     """Return the header of an array that may lie."""
     text = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
@@ -193,6 +201,7 @@ REFUSED = {
         "a bomb": (lambda: mat_bomb(), "must unpack to at most"),
     },
     "folder": {
+        "a palette that is missing": (without_palette, "damaged picture: a part is missing"),
         "a picture of 50,000x50,000 pixels": (lambda: claiming(50_000, 50_000), "exceeds limit"),
     },
     "tar": {
@@ -324,6 +333,7 @@ REFUSED = {
             lambda: saved(Image.new("L", (28, 28)), "PNG", exif=b"Exif\0\0II*\0}\xf1\xaf"),
             "is a damaged picture",
         ),
+        "a palette that is missing": (without_palette, "damaged picture: a part is missing"),
         "a PostScript program": (lambda: EPS, "is not a PNG, JPEG, BMP, GIF or WebP picture"),
     },
 }
