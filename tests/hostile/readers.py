@@ -36,7 +36,7 @@ from pipeline.raw.find import open_raw
 from pipeline.raw.idx import read_idx_labels
 from pipeline.raw.sources import fetch
 from tests.layouts import csv_bytes, csv_rows, gzipped, idx_files
-from tests.whole import read_csv, read_idx_images, read_raw
+from tests.whole import read_idx_images, read_raw
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ def _read_table(content: bytes, folder: Path) -> None:
     end = ".csv.gz" if content[:2] == b"\x1f\x8b" else ".csv"
     (folder / f"train{end}").write_bytes(content)
     with suppress(PipelineError):
-        read_csv(folder / f"train{end}")
+        _read_all(folder)
     (folder / f"test{end}").write_bytes(content)
-    read_raw(folder)
+    _read_all(folder)
 
 
 def _table_seeds() -> list[bytes]:
@@ -122,12 +122,17 @@ def _reads(*names: str) -> Callable[[bytes, Path], None]:
         for name in names:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
-        splits, _ = open_raw(folder)
-        for files in splits.values():
-            for _ in files.blocks(Reading(lambda _: None, ("0", "1", "2"))):
-                pass
+        _read_all(folder)
 
     return read
+
+
+def _read_all(folder: Path) -> None:
+    """Read all images in a folder, whatever is to be said of them."""
+    splits, _ = open_raw(folder)
+    for files in splits.values():
+        for _ in files.blocks(Reading(lambda _: None, ("0", "1", "2"))):
+            pass
 
 
 def _arff_seeds() -> list[bytes]:
