@@ -7,12 +7,7 @@ from typing import Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import (
-    MaxNLocator,
-    NullFormatter,
-    PercentFormatter,
-    ScalarFormatter,
-)
+from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter, ScalarFormatter
 from numpy.typing import NDArray
 
 from pipeline.base.colours import DASHES, SERIES, place

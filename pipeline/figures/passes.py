@@ -161,8 +161,7 @@ def forward_figure(inspection: Inspection, model: Model, title: str) -> Figure:
     """
     classes = tuple(map(literal, model.class_names))
     with style():
-        *hidden, last = _layer_heights(inspection, classes)
-        page = _Page(title, [_TOP, *hidden, last])
+        page = _Page(title, [_TOP, *_layer_heights(inspection, classes)])
         _draw_input(page, inspection, model.normalization)
         ax = _answer_axes(page, classes)
         draw_probabilities(ax, inspection.probabilities, inspection.label, classes)
@@ -184,8 +183,7 @@ def backward_figure(inspection: Inspection, model: Model, title: str) -> Figure:
     """
     classes = tuple(map(literal, model.class_names))
     with style():
-        *hidden, last = _layer_heights(inspection, classes)
-        page = _Page(title, [_TOP, last, *hidden])
+        page = _Page(title, [_TOP, *reversed(_layer_heights(inspection, classes))])
         _draw_input(page, inspection, model.normalization)
         ax = _answer_axes(page, classes)
         draw_probabilities(ax, inspection.probabilities, inspection.label, classes)
