@@ -77,7 +77,7 @@ test: .venv/tested  ## run the tests
 
 # Tests that start clusters and servers, or repeat things many times.
 slow: extras  ## run the long tests
-	pytest -m slow
+	pytest -m "long or slow"
 
 # Trackers, S3 remotes, and what slow tests need. MLflow's server takes no pyarrow as new as ours, so
 # it gets an environment of its own.

@@ -31,9 +31,10 @@ LONGEST = (
 )  # fmt: skip
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Run the longest files first, so that none is left over for one worker alone."""
-    items.sort(key=lambda item: [*LONGEST, item.path.name].index(item.path.name))
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: [*LONGEST, item.path.name].index(item.path.name))
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,14 @@
 """Change the code at random places, and see whether the tests notice.
 
-    python -m tests.mutants --count 100 --seed 1
+    python -m tests.mutants --count 500 --seed 1
 
 A mutant is a copy of the project with one change to `pipeline/`: a comparison, an operator, a
-number, a condition or a text differs, or a statement or an argument is missing. The tests beside
-the changed file run first, then all others that import it. A mutant that none of them notices
-survives and is printed: a test is missing, or the change makes no difference.
+number, a condition or a text differs, or a statement or an argument is missing. First all tests run
+once, and coverage.py notes which of them run each line. Then each mutant is tried with the tests
+that run the changed line, the fastest first. If none of them notices it, the stages run with a few
+small networks, and their files must differ, as `.ci/run` compares those of a fresh run with the
+committed ones. A mutant that survives this too is printed: a test is missing, or the change makes
+no difference.
 """
 
 import ast
@@ -18,19 +21,28 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
+from queue import SimpleQueue
+from xml.etree import ElementTree
 
 import click
+import coverage
+import pytest
 
-from tests.conftest import ROOT, git_files
+from tests.conftest import ROOT, changed_params, git_files
+from tests.faults.truth import Digests, Truth
 
 EXCLUDED = ("pipeline/nn/gpu", "pipeline/nn/compiled")
 """The first needs a GPU; the second takes a minute to compile, and digests hold its bits."""
-LONG = {"test_docs.py", "test_dependencies.py", "test_environments.py", "test_draw_page.py"}
-"""Tests of everything together, which take longer than a mutant may."""
+ENOUGH = 60
+"""Seconds of tests, by the time they took when they were noted, after which a mutant survives."""
+SMALL = ("tiny", "small_batch", "distorted")
+PYTEST = ("pytest", "-q", "-n", "0", "-m", "not slow", "-p", "no:cacheprovider")
 PATIENCE = 400
 """Seconds for the tests of a mutant. One that needs longer, as in an endless loop, is noticed."""
 MEMORY = 12 << 30
@@ -120,6 +132,9 @@ def _without_behaviour(whole: ast.AST) -> Iterator[ast.AST]:
         for name in ("annotation", "returns"):
             if (part := getattr(node, name, None)) is not None:
                 yield from ast.walk(part)
+        if isinstance(node, ast.ClassDef):  # a dataclass that is not frozen works as well
+            for decorator in node.decorator_list:
+                yield from ast.walk(decorator)
         if isinstance(node, ast.JoinedStr):
             yield from (part for part in node.values if isinstance(part, ast.Constant))
             yield from (
@@ -128,50 +143,153 @@ def _without_behaviour(whole: ast.AST) -> Iterator[ast.AST]:
             )  # fmt: skip
 
 
-def tests_of(path: Path) -> list[list[str]]:
-    """Return the files of tests of a module: those beside it, then all others that import it."""
-    parts = path.relative_to(ROOT / "pipeline").with_suffix("").parts
-    package, name = ".".join(["pipeline", *parts[:-1]]), parts[-1]
-    if name == "__main__":
-        return [["tests/test_commands.py"]]
-    imported = (f"{package}.{name} ", f"from {package} import", f"{package}.{name}\n")
-    folder = ROOT / "tests" if parts[0] == "base" else ROOT.joinpath("tests", *parts[:-1])
-    beside, others = [], []
-    for file in sorted((ROOT / "tests").rglob("test_*.py")):
-        imports = any(words in file.read_text(encoding="utf-8") for words in imported)
-        if file.name in LONG or not (imports or file.parent == folder != ROOT / "tests"):
-            continue
-        (beside if file.parent == folder else others).append(file)
-    beside.sort(key=lambda file: (name not in file.stem, file.name))
-    return [[str(file.relative_to(ROOT)) for file in files] for files in (beside, others)]
+# ---- The tests that run a line -----------------------------------------------------------------
 
 
-def survives(project: Path, path: Path, code: str) -> bool:
-    """Whether all tests of a file pass in a copy of the project after a change to the file."""
+class Noted:
+    """Which tests run each line, and how long each takes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._lines: dict[str, dict[int, set[str]]] = {}
+        self._seconds: dict[str, float] = {}
+        failed = set()
+        for share in sorted(folder.glob("*.xml")):
+            data = coverage.CoverageData(str(share.with_suffix(".coverage")))
+            data.read()
+            for name in data.measured_files():
+                lines = self._lines.setdefault(name, {})
+                for line, tests in data.contexts_by_lineno(name).items():
+                    lines.setdefault(line, set()).update(filter(None, tests))
+            for case in ElementTree.parse(share).iter("testcase"):  # written by pytest
+                file = case.attrib["classname"].replace(".", "/") + ".py"
+                test = f"{file}::{case.attrib['name'].partition('[')[0]}"
+                self._seconds[test] = self._seconds.get(test, 0) + float(case.attrib["time"])
+                if any(child.tag in {"failure", "error", "skipped"} for child in case):
+                    failed.add(test)
+        for test in failed:
+            del self._seconds[test]
+
+    def tests_of(self, path: Path, line: int) -> list[str]:
+        """Return the tests that run a line, the fastest first; for one of a module all that use it.
+
+        What a fixture runs counts for all tests of its file, as it may be made for the first alone.
+        """
+        lines = self._lines.get(path.relative_to(ROOT).as_posix(), {})
+        begins = max((each for each in lines if each <= line), default=0)  # of a statement
+        found = lines.get(begins) or set().union(*lines.values())
+        files = {test for test in found if "::" not in test}
+        tests = [
+            test for test in self._seconds if test in found or test.partition("::")[0] in files
+        ]
+        chosen, seconds = [], 0.0
+        for test in sorted(tests, key=lambda test: (self._seconds[test], test)):
+            seconds += self._seconds[test]
+            if seconds > ENOUGH and chosen:
+                break
+            chosen.append(test)
+        return chosen
+
+
+def note(projects: Sequence[Path], folder: Path) -> None:
+    """Run all tests, a share in each copy of the project, and keep which lines each one runs."""
+    files = sorted(path.relative_to(ROOT) for path in (ROOT / "tests").rglob("test_*.py"))
+
+    def run(number: int) -> None:
+        share = folder.resolve() / f"{number}.xml"
+        settings = share.with_suffix(".rc")
+        settings.write_text(
+            f"[run]\ndata_file = {share.with_suffix('.coverage')}\n"
+            "source = pipeline\nrelative_files = true\n"
+        )
+        command = ["coverage", "run", f"--rcfile={settings}", "-m", *PYTEST, "-p", "tests.mutants"]
+        share_of_files = map(str, files[number :: len(projects)])
+        _run(projects[number], [*command, f"--junitxml={share}", *share_of_files])
+
+    with ThreadPoolExecutor(len(projects)) as pool:
+        list(pool.map(run, range(len(projects))))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Note what a test's fixtures run as run by its file."""
+    return (yield from _noted(item.nodeid.partition("::")[0]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Note what a test runs."""
+    return (yield from _noted(item.nodeid.partition("[")[0]))
+
+
+def _noted(name: str) -> Iterator[None]:
+    running = coverage.Coverage.current()
+    if running:
+        running.switch_context(name)
+    try:
+        return (yield)
+    finally:
+        if running:
+            running.switch_context("")
+
+
+# ---- Trying mutants ----------------------------------------------------------------------------
+
+
+def noticed(project: Path, path: Path, code: str, tests: Sequence[str], right: Digests) -> str:
+    """Return what notices a change to a file in a copy of the project; "" if nothing does."""
     target = project / path.relative_to(ROOT)
     original = target.read_text(encoding="utf-8")
     target.write_text(code, encoding="utf-8")
     try:
-        return all(_pass(project, files) for files in tests_of(path) if files)
+        if tests and _run(project, [*PYTEST, "-x", *tests], PATIENCE) != 0:
+            return "tests"
+        return "results" if results(project) != right else ""
     finally:
         target.write_text(original, encoding="utf-8")
 
 
-def _pass(project: Path, files: list[str]) -> bool:
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider"]
+def results(project: Path) -> Digests | None:
+    """Run the stages with a few small networks; return their files, None if one fails."""
+    with tempfile.TemporaryDirectory() as temporary:
+        small = Path(temporary) / "small"
+        for part in ("pipeline", "stages"):
+            shutil.copytree(project / part, small / part)
+        shutil.copy(project / "params.yaml", small)
+        with changed_params(small) as params:
+            params["variants"] = {name: params["variants"][name] for name in SMALL}
+            for variant in params["variants"].values():
+                variant |= {"epochs": 3, "epochs_for": None, "train_limit": 500}
+            params["variants"]["distorted"]["hidden"] = [32]
+        try:
+            return Truth(Path(temporary)).of(small)
+        except AssertionError:
+            return None
+
+
+def _run(project: Path, arguments: Sequence[str], seconds: float | None = None) -> int | None:
+    """Run a module of Python in a copy of the project; return its exit code, None after a time."""
     with subprocess.Popen(
-        [*command, *files], cwd=project, start_new_session=True,
+        [sys.executable, "-m", *arguments], cwd=project, start_new_session=True,
         env=os.environ | {"PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"},
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)),
-    ) as tests:  # fmt: skip
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY)),
+    ) as running:  # fmt: skip
         try:
-            return tests.wait(PATIENCE) in {0, 5}  # 5: no test was left after skipping
+            return running.wait(seconds)
         except subprocess.TimeoutExpired:
-            return False
+            return None
         finally:
             with suppress(ProcessLookupError):
-                os.killpg(tests.pid, signal.SIGKILL)
+                os.killpg(running.pid, signal.SIGKILL)
+
+
+def copied(folder: Path) -> Path:
+    """Copy the files that git tracks."""
+    for path in git_files():
+        copy = folder / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    return folder
 
 
 @click.command()
@@ -179,7 +297,11 @@ def _pass(project: Path, files: list[str]) -> bool:
 @click.option("--count", default=100, show_default=True, help="Number of mutants.")
 @click.option("--seed", default=1, show_default=True, help="Seed of their choice.")
 @click.option("--seconds", default=10**6, show_default=True, help="Start none after this time.")
-def main(paths: tuple[str, ...], count: int, seed: int, seconds: float) -> None:
+@click.option("--jobs", default=2, show_default=True, help="Mutants tried at once.")
+@click.option("--noted", type=click.Path(path_type=Path), help="Folder of what tests run, to keep.")
+def main(
+    paths: tuple[str, ...], count: int, seed: int, seconds: float, jobs: int, noted: Path | None
+) -> None:
     """Try mutants of PATHS (folders or files; all of pipeline/) and print those that survive."""
     files = [
         path for path in sorted((ROOT / "pipeline").rglob("*.py"))
@@ -188,23 +310,39 @@ def main(paths: tuple[str, ...], count: int, seed: int, seconds: float) -> None:
     ]  # fmt: skip
     every = [(path, *mutant) for path in files for mutant in mutants(path)]
     chosen = random.Random(seed).sample(every, min(count, len(every)))
-    until, tried, survived = time.monotonic() + seconds, 0, 0
-    with tempfile.TemporaryDirectory() as folder:
-        project = Path(folder) / "project"
-        for path in git_files():
-            copy = project / path.relative_to(ROOT)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, copy)
-        for path, description, node, new in chosen:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        copies = [copied(folder / f"project{number}") for number in range(jobs)]
+        kept = noted or folder / "noted"
+        if not kept.exists():
+            kept.mkdir(parents=True)
+            note(copies, kept)
+        known = Noted(kept)
+        right = results(copies[0])
+        assert right is not None
+        free = SimpleQueue[Path]()
+        for copy in copies:
+            free.put(copy)
+        until = time.monotonic() + seconds
+
+        def attempt(mutant: tuple[Path, str, ast.AST, ast.AST]) -> str | None:
+            path, description, node, new = mutant
             if time.monotonic() > until:
-                break
-            tried += 1
-            if survives(project, path, mutated(path, node, new)):
-                survived += 1
-                click.echo(f"survived: {description}")
-            elif tried % 10 == 0:
-                click.echo(f"{tried} tried, {survived} survived")
-    click.echo(f"{tried - survived} of {tried} mutants were noticed, of {len(every)} possible ones")
+                return None
+            tests = known.tests_of(path, getattr(node, "lineno", 0))
+            project = free.get()
+            by = noticed(project, path, mutated(path, node, new), tests, right)
+            free.put(project)
+            if not by:
+                click.echo(f"survived {len(tests)} tests: {description}")
+            return by
+
+        with ThreadPoolExecutor(jobs) as pool:
+            tried = Counter(by for by in pool.map(attempt, chosen) if by is not None)
+    click.echo(
+        f"{tried.total()} mutants of {len(every)} possible ones: {tried['tests']} noticed by "
+        f"tests, {tried['results']} by their results alone, {tried['']} not"
+    )
 
 
 if __name__ == "__main__":

@@ -195,7 +195,8 @@ def test_explain_prints_every_layer_and_saves_the_figures(folder, digits, tmp_pa
         "dJ/dW (784x64, norm ",
     ):
         assert heading in result.stdout
-    assert f"true label: {digits.labels[rows[5]]}" in result.stdout
+    said = command(folder, "predict", "model.npz", "--index", 5).stdout.split()[-1]
+    assert f"\npredicted: {said}\ntrue label: {digits.labels[rows[5]]}" in result.stdout
     saved = sorted(path.name for path in (tmp_path / "shown").iterdir())
     assert saved == ["backward.png", "forward.png", "update.png"]
 

@@ -18,6 +18,8 @@ from ruamel.yaml import YAML
 
 from tests.conftest import ROOT, changed_params, copy_project
 
+pytestmark = pytest.mark.long
+
 VARIANT = "tiny"
 DEFINITIONS = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
 OTHERWISE = {

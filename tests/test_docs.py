@@ -47,7 +47,7 @@ def test_the_docs_have_commands_and_name_only_targets_that_make_knows():
 @pytest.mark.parametrize(
     "blocks",
     [
-        pytest.param(README, id="README"),
+        pytest.param(README, id="README", marks=pytest.mark.long),
         pytest.param(OTHERS, id="all but the queue and the added network", marks=pytest.mark.slow),
         pytest.param(LONG, id="the queue and the added network", marks=pytest.mark.slow),
     ],

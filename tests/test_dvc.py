@@ -86,6 +86,7 @@ def test_another_interval_in_the_code_reaches_the_summary_and_the_report(clone):
     clean(clone)
 
 
+@pytest.mark.long
 def test_a_change_of_what_a_stage_depends_on_makes_it_stale(clone):
     trains = {f"train@{name}" for name in VARIANTS}
     every = {"download", "convert", "split", "compare", "report", *trains}

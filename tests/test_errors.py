@@ -40,6 +40,7 @@ def test_a_gzip_file_may_unpack_to_exactly_the_limit(tmp_path, monkeypatch):
         path.write_bytes(gzip.compress(bytes(size)))
         assert most_unpacked(path) == 1000
         with Unpacked(path) as file:
+            assert file.read(0) == b""
             if size == 1000:
                 assert file.read() == bytes(1000)
             else:

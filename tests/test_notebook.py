@@ -45,7 +45,7 @@ def test_the_notebook_has_its_outputs_and_no_errors():
     assert PATH.stat().st_size < 1_000_000
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_notebook_prints_what_it_shows(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "")
     shown = nbformat.read(PATH, 4)

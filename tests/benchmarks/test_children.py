@@ -15,6 +15,8 @@ from pipeline.base.errors import PipelineError
 from pipeline.base.machine import available_cores
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.long
+
 
 def blas(contestant):
     (found,) = [name for name in contestant.introduction["libraries"] if "openblas" in name]

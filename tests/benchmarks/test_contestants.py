@@ -16,6 +16,8 @@ from tests.benchmarks.conftest import SETTINGS
 from tests.conftest import ROOT
 from tests.test_structure import imports
 
+pytestmark = pytest.mark.long
+
 EPOCHS = 3
 COMPILED = (
     pytest.mark.slow,

@@ -98,8 +98,8 @@ def test_a_setting_that_rivals_do_not_implement_is_refused():
 @pytest.mark.parametrize(
     ("name", "contestant"),
     [
-        ("mnist-98.5", "ours"),
-        ("mnist-98.5", "pytorch-eager"),
+        pytest.param("mnist-98.5", "ours", marks=pytest.mark.long),
+        pytest.param("mnist-98.5", "pytorch-eager", marks=pytest.mark.long),
         pytest.param("mnist-98.5", "pytorch-compiled", marks=pytest.mark.slow),
         pytest.param("mnist-plain", "scikit-learn", marks=pytest.mark.slow),
     ],

@@ -150,6 +150,17 @@ def test_an_image_of_a_set_saved_as_a_picture_gives_that_image_back(tmp_path, di
             np.testing.assert_array_equal(read_picture(tmp_path / "own.png", pictures), image)
 
 
+@pytest.mark.parametrize("off", [1, 2, -2])
+def test_a_small_picture_of_a_digit_is_centred_if_it_is_two_pixels_off(tmp_path, off):
+    zero = np.zeros((28, 28), np.uint8)
+    zero[4:24, 7:21] = 255
+    zero[7:21, 10:18] = 0
+    moved = np.roll(zero, off, axis=0)
+    Image.fromarray(moved).save(tmp_path / "off.png")
+    expected = moved if off == 1 else center_digit(moved)
+    np.testing.assert_array_equal(read_picture(tmp_path / "off.png"), expected)
+
+
 def test_a_picture_taken_as_it_is_keeps_its_place_its_proportions_and_its_grey(tmp_path):
     square = np.zeros((28, 28), np.uint8)
     square[2:8, 20:26] = 190

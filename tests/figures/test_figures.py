@@ -13,7 +13,7 @@ from matplotlib.colors import same_color
 from matplotlib.text import Text
 from sklearn.metrics import confusion_matrix
 
-from pipeline.base.params import VariantSettings
+from pipeline.base.params import Augment, VariantSettings
 from pipeline.base.params_file import read_params
 from pipeline.datasets.examples import Description, Examples
 from pipeline.datasets.normalization import Normalization
@@ -25,6 +25,7 @@ from pipeline.figures.curves import (
     running_median,
     together_figure,
 )
+from pipeline.figures.distortions import distortions_figure
 from pipeline.figures.gallery import variant_figures
 from pipeline.figures.passes import BARS, passes_figures, smoothed_picture
 from pipeline.figures.predictions import most_confident_mistakes
@@ -47,15 +48,15 @@ NAMES = {
 }  # fmt: skip
 NETWORKS = {
     "one layer": ([], DIGITS, "cross_entropy"),
-    "four layers": ([30, 20, 12], DIGITS, "cross_entropy"),
+    "four layers": ([30, 20, 12], DIGITS, "cross_entropy", Augment(shift=2.0)),
     "fashion": ([16], FASHION, "mean_squared_error"),
 }
 
 
-def model_of(hidden, class_names, loss):
+def model_of(hidden, class_names, loss, augment=None):
     settings = VariantSettings(
         hidden=hidden, lr=0.1, batch_size=8, epochs=3, loss=loss,
-        output="softmax" if loss == "cross_entropy" else "sigmoid",
+        output="softmax" if loss == "cross_entropy" else "sigmoid", augment=augment,
     )  # fmt: skip
     network, _ = make_network(settings, len(class_names), 0)
     return Model("net", network, SCALE, class_names, {"settings": settings.model_dump()})
@@ -114,12 +115,41 @@ def images(ax):
 
 
 def test_every_figure_is_there_for_every_network(drawn):
-    assert set(drawn[3]) == NAMES
+    distorts = bool(drawn[0].training["settings"]["augment"])
+    assert set(drawn[3]) == (NAMES | {"distortions"} if distorts else NAMES)
 
 
-def test_no_text_leaves_its_figure_and_no_title_overlaps_another(drawn):
+def test_pictures_of_images_are_white_where_images_are_dark_and_black_where_they_are_bright(drawn):
+    for name, figure in drawn[3].items():
+        for ax in figure.axes:
+            for image in ax.get_images():
+                if image.get_cmap().name == "gray_r":
+                    assert image.get_clim() == (0, 255 if name == "distortions" else 1), name
+
+
+def test_the_figure_of_distortions_shows_an_image_and_sixteen_shifted_versions_of_it(few_digits):
+    original = few_digits.images[3]
+    figure = distortions_figure(
+        original / 255, Augment(shift=2.0), np.random.default_rng(0), "a digit"
+    )
+    (ax,) = figure.axes
+    (mosaic,) = images(ax)
+    np.testing.assert_array_equal(mosaic[18:46, :28], original)
+    versions = mosaic.reshape(2, 32, 10, 32).swapaxes(1, 2)[:, 2:].reshape(16, 32, 32)
+    assert not versions[:, 28:].any()  # the gaps
+    assert not versions[:, :, 28:].any()
+    np.testing.assert_allclose(versions.sum(axis=(1, 2)), original.sum(), rtol=0.05)
+    assert len({version.tobytes() for version in versions}) == 16
+    (arrow,) = ax.texts
+    assert 28 <= arrow.xyann[0] < arrow.xy[0] < 64
+    assert arrow.xy[1] == arrow.xyann[1] == 32
+
+
+def test_no_text_leaves_its_figure_and_nothing_overlaps(drawn):
     for name, figure in drawn[3].items():
         check_texts(name, figure)
+        for one, other in combinations(figure.axes, 2):
+            assert not one.bbox.shrunk(0.98, 0.98).overlaps(other.bbox), (name, one, other)
 
 
 def check_texts(name, figure):
@@ -157,6 +187,7 @@ def test_texts_with_tiny_or_huge_numbers_stay_inside_too(test_set, scale):
         check_texts(name, figure)
 
 
+@pytest.mark.long
 def test_the_same_model_gives_the_same_bytes_in_a_report_of_at_most_8_megabytes(tmp_path, test_set):
     model, test = model_of([256, 128], DIGITS, "cross_entropy"), test_set(DIGITS)
     probabilities = predict_probabilities(model, test.inputs)
@@ -184,6 +215,7 @@ save_png(figure, Path("figure.png"))
 """
 
 
+@pytest.mark.long
 def test_the_users_settings_of_matplotlib_do_not_change_a_figure(tmp_path):
     settings = ("text.hinting: none", "axes.unicode_minus: False", "text.usetex: True")
     notebook = {"MPLBACKEND": "module://not_installed.backend"}
@@ -267,6 +299,11 @@ def test_a_forward_pass_shows_the_image_the_answer_and_the_values_of_every_layer
     for number, layer in enumerate(seen.layers, start=1):
         last = number == len(seen.layers)
         assert f"layer {number}: {'pre-activation' if last else 'after relu'}" in titles
+        count = len(layer.activation)
+        which = f"the 10 most active of {count} neurons" if not last else "each class"
+        what = f"weights of {which}" if number == 1 else f"red pixels raise {which}, blue lower"
+        values_shown = f"values after {layer.activation_name}" if last else "their values"
+        assert f"{what}; {values_shown}" in titles
         values = layer.pre_activation if last else layer.activation
         left, right = axes[2 * number : 2 * number + 2]
         if len(values) <= BARS:

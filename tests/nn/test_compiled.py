@@ -263,19 +263,23 @@ def test_elementary_functions_at_their_limits(number, x, wanted):
 
 
 LONG = """
+import time
 import numpy as np
 from pipeline.nn.devices import CPU
 from pipeline.nn.training import make_network
 from pipeline.base.params import VariantSettings
 
-settings = VariantSettings(hidden=[512, 512], lr=0.1, batch_size=128, epochs=1)
+settings = VariantSettings(hidden=[1024, 1024], lr=0.1, batch_size=128, epochs=1)
 network, rng = make_network(settings, 10, 0)
 engine = CPU.engine(network, settings)
 inputs = np.random.default_rng(0).integers(0, 2, (30_000, 784)).astype(np.float32)
 images = engine.hold([(inputs, np.zeros(30_000, np.uint8))], 30_000)
 print("begins", flush=True)
-engine.train(images, np.arange(30_000), np.full(235, 0.1))
-print("ends", flush=True)
+start = time.process_time()
+try:
+    engine.train(images, np.arange(30_000), np.full(235, 0.1))
+except KeyboardInterrupt:
+    print(time.process_time() - start)
 """
 
 
@@ -289,8 +293,6 @@ def test_ctrl_c_stops_training_within_a_second(tmp_path):
     assert process.stdout.readline() == "begins\n"
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
-    start = time.monotonic()
-    output, errors = process.communicate(timeout=10)
-    assert time.monotonic() - start < 1
-    assert output == ""
-    assert "KeyboardInterrupt" in errors
+    output, errors = process.communicate(timeout=60)
+    assert errors == ""
+    assert float(output) < 2 * (0.3 + 1)  # processor time of two threads; the epoch takes over 7 s

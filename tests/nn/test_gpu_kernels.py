@@ -24,6 +24,8 @@ from tests.nn.drawn import KEY, draws_of, images_of, lr_of, network_of, variants
 from tests.nn.test_bits import DIGESTS
 from tests.training import TABLE, held, trained
 
+pytestmark = pytest.mark.long
+
 VARIANTS = read_params(ROOT / "params.yaml").variants
 
 

@@ -16,8 +16,6 @@ from distributed import Client
 
 from tests.conftest import ROOT, changed_params
 
-pytestmark = pytest.mark.slow
-
 RESULTS = (
     "metrics/sweep.json", "plots/sweep.csv", "plots/sweep/history.png", "plots/sweep/parallel.png",
     "plots/sweep/importance.png", "plots/sweep/learning_rate.png",
@@ -116,6 +114,7 @@ def change_space(folder, **changes):
         params["sweep"]["spaces"]["broad"] |= changes
 
 
+@pytest.mark.slow
 def test_forty_trials_survive_a_killed_worker_and_a_killed_client(sample, tmp_path):
     disturbed, calm = copied(sample, tmp_path / "disturbed"), copied(sample, tmp_path / "calm")
     with cluster(disturbed, 2) as address:
@@ -148,6 +147,7 @@ def test_forty_trials_survive_a_killed_worker_and_a_killed_client(sample, tmp_pa
         assert (disturbed / name).read_bytes() == (calm / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_the_data_are_sent_once_to_each_worker_even_if_it_restarts_or_joins_later(sample, tmp_path):
     folder = copied(sample, tmp_path / "project")
     change_space(folder, trials=100)
@@ -175,6 +175,7 @@ def test_the_data_are_sent_once_to_each_worker_even_if_it_restarts_or_joins_late
         assert 1 <= given == born, log
 
 
+@pytest.mark.long
 def test_a_trial_that_kills_its_workers_fails_and_the_others_continue(sample, tmp_path):
     folder = copied(sample, tmp_path / "project")
     tried = {"hidden": [[8], [200_000], [16]], "epochs": [2]}
@@ -192,6 +193,7 @@ def test_a_trial_that_kills_its_workers_fails_and_the_others_continue(sample, tm
     assert reason.startswith("its worker died, 4 times")
 
 
+@pytest.mark.slow
 def test_a_worker_with_other_code_is_a_one_line_error(sample, tmp_path):
     folder, other = copied(sample, tmp_path / "project"), copied(sample, tmp_path / "other")
     with open(other / "pipeline/nn/losses.py", "a") as file:
@@ -206,6 +208,7 @@ def test_a_worker_with_other_code_is_a_one_line_error(sample, tmp_path):
     assert line.endswith("has another version of this project's code")
 
 
+@pytest.mark.long
 def test_a_lost_scheduler_is_a_one_line_error_and_finished_trials_are_saved(sample, tmp_path):
     folder = copied(sample, tmp_path / "project")
     change_space(folder, trials=6)
