@@ -28,7 +28,10 @@ function toSumOne(x) {
 }
 
 function bytesOf(text) {
-  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const letters = atob(text);
+  const bytes = new Uint8Array(letters.length); // Uint8Array.from() would take ten times as long
+  for (let i = 0; i < letters.length; i++) bytes[i] = letters.charCodeAt(i);
+  return bytes;
 }
 
 // Unpack whole numbers of MODELS.bits bits each, see `_packed` in drawing.py.
@@ -53,9 +56,8 @@ function readNetwork(network) {
   );
   let start = 0;
   const parts = shapes.map((count, i) => {
-    const part = Float32Array.from(
-      numbers.subarray(start, start + count), (whole) => whole * network.steps[i],
-    );
+    const part = new Float32Array(numbers.subarray(start, start + count));
+    for (let j = 0; j < count; j++) part[j] *= network.steps[i];
     start += count;
     return part;
   });
@@ -76,8 +78,9 @@ function readNetwork(network) {
 function affine({ weight, bias }, x) {
   const y = Float64Array.from(bias);
   for (let i = 0; i < x.length; i++) {
-    if (x[i] === 0) continue; // most pixels, and about half of the ReLU neurons
-    for (let j = 0, at = i * y.length; j < y.length; j++, at++) y[j] += x[i] * weight[at];
+    const value = x[i];
+    if (value === 0) continue; // most pixels, and about half of the ReLU neurons
+    for (let j = 0, at = i * y.length; j < y.length; j++, at++) y[j] += value * weight[at];
   }
   return y;
 }
@@ -1021,35 +1024,38 @@ let ascent = 0; // the number of the ascent that may still paint
 
 function showExcitation(network, layer, neuron, figure) {
   const key = [network.variant, layer, neuron].join("/");
-  const paint = ({ brightness, total }) => {
+  const paint = ({ brightness, reading }) => {
     paintPixels(figure.querySelector("canvas"), brightness, [0, 1]);
-    figure.querySelector(".fact").textContent = `its sum there: ${signed(total)}`;
+    figure.querySelector(".fact").textContent = `its sum there: ${signed(reading.sums[layer][neuron])}`;
   };
   const own = ++ascent;
   if (excitations.has(key)) return paint(excitations.get(key));
-  const state = { brightness: new Float64Array(PIXELS).fill(0.5), total: 0, steps: 0 };
+  const state = { brightness: new Float64Array(PIXELS).fill(0.5), steps: 0 };
   const climb = () => {
     if (own !== ascent) return;
+    state.reading ??= read(network, state.brightness);
     for (let i = 0; i < 4 && state.steps < STEPS; i++) ascend(network, layer, neuron, state);
     paint(state);
     if (state.steps < STEPS) requestAnimationFrame(climb);
     else excitations.set(key, state);
   };
-  setTimeout(climb, 60); // not for each neuron that the pointer crosses
+  setTimeout(climb, 200); // not while the pen moves, and not for each neuron that the pointer crosses
 }
 
 // One step: the gradient is blurred by a pixel and scaled to 0.1 at most; brightness stays in [0, 1]
 // and decays a little, so that pixels without influence become dark.
 function ascend(network, layer, neuron, state) {
-  const reading = run(network, state.brightness.map((b) => (b - network.mean) / network.std));
-  const gradient = blurred(pixelGradient(network, reading, layer, neuron));
+  const gradient = blurred(pixelGradient(network, state.reading, layer, neuron));
   const most = Math.max(...gradient.map(Math.abs)) || 1;
   state.brightness = state.brightness.map((b, i) =>
     Math.min(Math.max(0.97 * b + (0.1 * gradient[i]) / most, 0), 1),
   );
-  const after = run(network, state.brightness.map((b) => (b - network.mean) / network.std));
-  state.total = after.sums[layer][neuron];
+  state.reading = read(network, state.brightness);
   state.steps++;
+}
+
+function read(network, brightness) {
+  return run(network, brightness.map((b) => (b - network.mean) / network.std));
 }
 
 // The blur of `smoothed_picture` in pipeline/figures/passes.py.

@@ -206,18 +206,23 @@ def show(page, path, width=1280, scheme="light"):
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=scheme)
     page.goto(path.as_uri())
-    page.wait_for_function(
-        "document.querySelectorAll('.chart svg').length == "
-        "document.querySelectorAll('.chart').length"
-    )
-    return page
 
 
-def point(page, chart, across, down):
+def chart(page, name):
+    """Scroll to a chart and return it as soon as it is drawn."""
+    place = page.locator(f"[id='{name}']")
+    place.scroll_into_view_if_needed()
+    place.locator("svg").wait_for()
+    return place
+
+
+def names_of_charts(page):
+    return page.locator(".chart").evaluate_all("all => all.map(place => place.id)")
+
+
+def point(page, name, across, down):
     """Point at a place in a chart and return the text of the tooltip."""
-    box = page.locator(f"[id='{chart}'] svg")
-    box.scroll_into_view_if_needed()
-    place = box.bounding_box()
+    place = chart(page, name).locator("svg").bounding_box()
     for step in (0, 2):
         page.mouse.move(
             place["x"] + across * place["width"] + step, place["y"] + down * place["height"]
@@ -315,7 +320,7 @@ def test_sweeps_and_repeats_are_shown_where_they_exist(page, report, content):
     table = section.locator("table tbody tr")
     assert table.count() == 8
     assert table.first.inner_text().split() == ["11", "91.00", "1.2"]
-    assert page.locator("#sweep-0 .mark-symbol path").count() == 12
+    assert chart(page, "sweep-0").locator(".mark-symbol path").count() == 12
     without = report_page(replace(content, studies=Studies()))
     assert 'id="studies"' not in without
     assert 'href="#studies"' not in without
@@ -364,7 +369,7 @@ def test_31_variants_stay_readable(page, content, tmp_path):
     )
     show(page, path)
     assert "net-30 is the best" in page.locator("header.page").inner_text()
-    lines = page.locator("#together-accuracy svg .mark-line path")
+    lines = chart(page, "together-accuracy").locator(".mark-line path")
     assert lines.count() == 31
     faint = lines.evaluate_all(
         "all => all.filter(line => Number(line.getAttribute('opacity')) < 0.5).length"
@@ -455,9 +460,10 @@ def test_names_are_shown_as_text_and_never_executed(page, content, few_digits, t
     expect(page.locator("h1")).to_contain_text(MARKUP)
     assert page.locator(".results tbody th").all_inner_texts() == [MARKUP, "quick"]
     assert page.locator(".samples tbody th").first.inner_text() == MARKUP
-    page.locator("#accuracies .mark-symbol path").first.hover()
+    chart(page, "accuracies").locator(".mark-symbol path").first.hover()
     assert MARKUP in tooltip(page)
-    page.locator("#confusion-quick .mark-rect path[aria-label*=script]").first.hover(force=True)
+    cell = chart(page, "confusion-quick").locator(".mark-rect path[aria-label*=script]").first
+    cell.hover(force=True)
     assert MARKUP in tooltip(page)
     assert MARKUP in point(page, "together-accuracy", 0.9, 0.3)
     assert page.evaluate("window.harm") is None
@@ -475,8 +481,22 @@ def test_figures_are_embedded_byte_for_byte(content):
 def test_the_report_opens_from_disk_and_fits_the_screen(page, report, width, scheme):
     show(page, report, width, scheme)
     assert page.evaluate("document.documentElement.scrollWidth") == width
-    for chart in page.locator(".chart svg").all():
-        assert chart.bounding_box()["width"] <= width
+    for name in names_of_charts(page):
+        assert chart(page, name).locator("svg").bounding_box()["width"] <= width
+
+
+def test_charts_are_drawn_when_they_come_near_or_before_the_page_is_printed(page, report):
+    show(page, report)
+    drawn = page.locator(".chart svg")
+    drawn.first.wait_for()
+    below = page.locator(".chart").last
+    height = below.bounding_box()["height"]
+    every = len(names_of_charts(page))
+    assert height > 200  # its place is kept, so that links lead where they should
+    assert drawn.count() < every
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    expect(drawn).to_have_count(every)
+    assert below.bounding_box()["height"] >= height
 
 
 def test_the_report_cannot_request_anything_from_the_network(plain):
@@ -503,8 +523,7 @@ def test_pointing_at_the_confusion_matrix_shows_counts_even_of_pairs_that_never_
     page, report, content
 ):
     show(page, report)
-    cells = page.locator("#confusion-wide .mark-rect path")
-    assert cells.count() == 100
+    assert chart(page, "confusion-wide").locator(".mark-rect path").count() == 100
     table = content.variants["wide"].predictions
     pairs = Counter(zip(table["label"], table["prediction"], strict=True))
     for true, predicted in (("3", "3"), ("0", "1")):
@@ -519,7 +538,7 @@ def test_pointing_at_the_confusion_matrix_shows_counts_even_of_pairs_that_never_
 
 def test_training_curves_can_be_chosen(page, report):
     show(page, report)
-    line = page.locator("#together-accuracy svg .mark-line path").first
+    line = chart(page, "together-accuracy").locator(".mark-line path").first
     before = line.get_attribute("d")
     page.locator("#together-accuracy").get_by_role("radio", name="training").check()
     page.wait_for_function(
@@ -541,10 +560,8 @@ def test_every_picture_and_chart_has_a_description(page, report):
     others = page.locator(".mistakes img, #learning img").count()
     assert len(alts) == len(FILES) + 2 + 3 * len(DIGITS) + others
     assert all(alts)
-    described = page.locator(".chart").evaluate_all(
-        "all => all.map(chart => chart.getAttribute('aria-label'))"
-    )
-    assert all(described)
+    for name in names_of_charts(page):
+        assert chart(page, name).get_attribute("aria-label")
 
 
 def test_headings_are_in_order(plain):
@@ -586,7 +603,7 @@ def test_text_has_enough_contrast_in_light_and_dark_mode(page, report, scheme):
     for name in ("ink", "muted", "link", "mark"):
         low, high = sorted((paper, luminance(colour(name))))
         assert (high + 0.05) / (low + 0.05) >= 4.5
-    label = page.locator("#counts svg .role-axis-label text").first
+    label = chart(page, "counts").locator(".role-axis-label text").first
     assert label.evaluate("text => getComputedStyle(text).fill") == page.evaluate(
         "getComputedStyle(document.querySelector('figcaption')).color"
     )
@@ -679,6 +696,7 @@ def results(tmp_path, content, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.long
 def test_the_stage_writes_the_same_pages_of_the_variants_in_params_in_every_run(results):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "1"}
     subprocess.run([sys.executable, "-m", "stages.report"], env=environment, check=True)
