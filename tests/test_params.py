@@ -1,4 +1,6 @@
 import re
+from contextlib import contextmanager
+from copy import deepcopy
 
 import pytest
 from ruamel.yaml import YAML
@@ -9,21 +11,28 @@ from pipeline.base.params_file import read_params
 from tests.conftest import ROOT
 
 BROAD = "sweep.spaces.broad"
+SHIPPED = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
+
+
+@contextmanager
+def shipped(path):
+    """Yield the shipped settings to change, and write them to a file."""
+    content = deepcopy(SHIPPED)
+    yield content
+    with open(path, "w") as file:
+        YAML(typ="safe", pure=True).dump(content, file)
 
 
 def changed(path, key, value):
     """Write params.yaml with one setting changed (or removed, for `...`)."""
-    content = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
     *parents, last = key.split(".")
-    place = content
-    for parent in parents:
-        place = place[parent]
-    if value is ...:
-        del place[last]
-    else:
-        place[last] = value
-    with open(path, "w") as file:
-        YAML(typ="safe", pure=True).dump(content, file)
+    with shipped(path) as place:
+        for parent in parents:
+            place = place[parent]
+        if value is ...:
+            del place[last]
+        else:
+            place[last] = value
     return path
 
 
@@ -219,10 +228,8 @@ def test_momentum_is_refused_with_adam(path):
 
 
 def test_the_longest_name_is_allowed(path):
-    content = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
-    content["variants"]["a" * 100] = content["variants"]["tiny"]
-    with open(path, "w") as file:
-        YAML(typ="safe", pure=True).dump(content, file)
+    with shipped(path) as content:
+        content["variants"]["a" * 100] = content["variants"]["tiny"]
     assert "a" * 100 in read_params(path).variants
 
 
@@ -243,10 +250,8 @@ UNSAFE = dict.fromkeys(
     ("name", "rule"), [*UNSAFE.items(), ("a" * 101, "must have at most 100 characters")]
 )
 def test_an_unsafe_variant_name_is_refused(path, name, rule):
-    content = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
-    content["variants"][name] = content["variants"]["tiny"]
-    with open(path, "w") as file:
-        YAML(typ="safe", pure=True).dump(content, file)
+    with shipped(path) as content:
+        content["variants"][name] = content["variants"]["tiny"]
     with pytest.raises(SettingsError, match=rule):
         read_params(path)
 
@@ -260,12 +265,10 @@ def test_an_unsafe_variant_name_is_refused(path, name, rule):
     ],
 )
 def test_names_that_differ_only_in_case_are_refused(path, key, first, second):
-    content = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
-    *parents, last = key.split(".")
-    named = content[parents[0]][last] if parents else content[last]
-    named[first] = named[second]
-    with open(path, "w") as file:
-        YAML(typ="safe", pure=True).dump(content, file)
+    with shipped(path) as content:
+        *parents, last = key.split(".")
+        named = content[parents[0]][last] if parents else content[last]
+        named[first] = named[second]
     rule = f"{key} must have names that differ in more than case, got (.*)$"
     with pytest.raises(SettingsError, match=rule) as refusal:
         read_params(path)
@@ -295,10 +298,8 @@ def test_a_missing_file_is_reported_in_one_line(path):
 
 
 def test_the_top_settings_override_those_of_every_variant(path):
-    content = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
-    content |= {"lr": 0.5, "epochs": 3, "batch_size": 7}
-    with open(path, "w") as file:
-        YAML(typ="safe", pure=True).dump(content, file)
+    with shipped(path) as content:
+        content |= {"lr": 0.5, "epochs": 3, "batch_size": 7}
     settings = read_params(path)
     for name in settings.variants:
         variant = settings.variant(name)

@@ -3,6 +3,7 @@
 import ast
 import re
 import shutil
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,16 +27,18 @@ ROOMS = [
 ]  # fmt: skip
 
 
+@cache
 def imports(module):
     """Return the dotted names that a file imports, wherever in the file."""
-    tree = ast.parse((ROOT / module).read_text())
-    for node in ast.walk(tree):
+    names = []
+    for node in ast.walk(ast.parse((ROOT / module).read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module} imports relatively"
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names.append(node.module)
+            names += (f"{node.module}.{alias.name}" for alias in node.names)
+    return names
 
 
 def own_files(module):
@@ -105,6 +108,7 @@ def test_a_library_is_imported_only_where_it_belongs(library, allowed):
             assert re.fullmatch(allowed, module), module
 
 
+@cache
 def stage_definitions():
     return {
         stage: definition
