@@ -5,10 +5,10 @@
 A mutant is a copy of the project with one change to `pipeline/`: a comparison, an operator, a
 number, a condition or a text differs, or a statement or an argument is missing. First all tests run
 once, and coverage.py notes which of them run each line. Then each mutant is tried with the tests
-that run the changed line, the fastest first. If none of them notices it, the stages run with a few
-small networks, and their files must differ, as `.ci/run` compares those of a fresh run with the
-committed ones. A mutant that survives this too is printed: a test is missing, or the change makes
-no difference.
+that run the changed line, the fastest first. If none of them notices it, the stages that run the
+line do so on a small project, whose files must differ, as `.ci/run` compares those of a fresh run
+with the committed ones. A mutant that survives this too is printed: a test is missing, or the
+change makes no difference.
 """
 
 import ast
@@ -22,10 +22,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from xml.etree import ElementTree
@@ -34,14 +35,19 @@ import click
 import coverage
 import pytest
 
-from tests.conftest import ROOT, changed_params, git_files
-from tests.faults.truth import Digests, Truth
+from tests.conftest import ROOT, changed_params, copy_project, git_files
+from tests.faults.truth import outputs
 
 EXCLUDED = ("pipeline/nn/gpu", "pipeline/nn/compiled")
 """The first needs a GPU; the second takes a minute to compile, and digests hold its bits."""
-ENOUGH = 60
+ENOUGH = 30
 """Seconds of tests, by the time they took when they were noted, after which a mutant survives."""
-SMALL = ("tiny", "small_batch", "distorted")
+SMALL = ("small_batch", "distorted")
+STAGES = (
+    ("download",), ("convert",), ("split",),
+    *((stage, variant) for stage in ("train", "evaluate", "visualize") for variant in SMALL),
+    ("compare",), ("report",),
+)  # fmt: skip
 PYTEST = ("pytest", "-q", "-n", "0", "-m", "not slow", "-p", "no:cacheprovider")
 PATIENCE = 400
 """Seconds for the tests of a mutant. One that needs longer, as in an endless loop, is noticed."""
@@ -149,11 +155,18 @@ def _without_behaviour(whole: ast.AST) -> Iterator[ast.AST]:
 
 
 class Noted:
-    """Which tests run each line, and how long each takes."""
+    """Which tests and stages run each line, and how long each test takes."""
 
     def __init__(self, folder: Path) -> None:
         self._lines: dict[str, dict[int, set[str]]] = {}
         self._seconds: dict[str, float] = {}
+        self._stages: dict[tuple[str, ...], dict[str, set[int]]] = {}
+        for stage in STAGES:
+            data = coverage.CoverageData(str(folder / f"{'@'.join(stage)}.coverage"))
+            data.read()
+            self._stages[stage] = {
+                name: set(data.lines(name) or ()) for name in data.measured_files()
+            }
         failed = set()
         for share in sorted(folder.glob("*.xml")):
             data = coverage.CoverageData(str(share.with_suffix(".coverage")))
@@ -177,8 +190,7 @@ class Noted:
         What a fixture runs counts for all tests of its file, as it may be made for the first alone.
         """
         lines = self._lines.get(path.relative_to(ROOT).as_posix(), {})
-        begins = max((each for each in lines if each <= line), default=0)  # of a statement
-        found = lines.get(begins) or set().union(*lines.values())
+        found = lines.get(_beginning(lines, line)) or set().union(*lines.values())
         files = {test for test in found if "::" not in test}
         tests = [
             test for test in self._seconds if test in found or test.partition("::")[0] in files
@@ -191,24 +203,52 @@ class Noted:
             chosen.append(test)
         return chosen
 
+    def stages_of(self, path: Path, line: int) -> list[tuple[str, ...]]:
+        """Return the stages that run a line, in their order."""
+        name = path.relative_to(ROOT).as_posix()
+        every = set().union(*(found.get(name, set()) for found in self._stages.values()))
+        begins = _beginning(every, line)
+        return [stage for stage, found in self._stages.items() if begins in found.get(name, ())]
+
+
+def _beginning(lines: Iterable[int], line: int) -> int:
+    """Return the line on which the statement begins that contains a line."""
+    return max((each for each in lines if each <= line), default=0)
+
 
 def note(projects: Sequence[Path], folder: Path) -> None:
     """Run all tests, a share in each copy of the project, and keep which lines each one runs."""
     files = sorted(path.relative_to(ROOT) for path in (ROOT / "tests").rglob("test_*.py"))
 
     def run(number: int) -> None:
-        share = folder.resolve() / f"{number}.xml"
-        settings = share.with_suffix(".rc")
-        settings.write_text(
-            f"[run]\ndata_file = {share.with_suffix('.coverage')}\n"
-            "source = pipeline\nrelative_files = true\n"
-        )
-        command = ["coverage", "run", f"--rcfile={settings}", "-m", *PYTEST, "-p", "tests.mutants"]
+        share = folder / f"{number}.xml"
+        command = [*_watched(share.with_suffix(".coverage")), *PYTEST, "-p", "tests.mutants"]
         share_of_files = map(str, files[number :: len(projects)])
         _run(projects[number], [*command, f"--junitxml={share}", *share_of_files])
 
     with ThreadPoolExecutor(len(projects)) as pool:
         list(pool.map(run, range(len(projects))))
+
+
+def note_stages(small: Path, folder: Path) -> None:
+    """Run the stages on a small project, and keep which lines each one runs."""
+    copy_project(small)
+    with changed_params(small) as params:
+        params["variants"] = {name: params["variants"][name] for name in SMALL}
+        for variant in params["variants"].values():
+            variant |= {"epochs": 3, "epochs_for": None, "train_limit": 500}
+        params["variants"]["distorted"]["hidden"] = [32]
+    for stage, *variant in STAGES:
+        kept = folder / f"{'@'.join((stage, *variant))}.coverage"
+        failed = _run(small, [*_watched(kept), f"stages.{stage}", *variant])
+        assert not failed, stage
+
+
+def _watched(data: Path) -> list[str]:
+    """Return how Python runs a module of which coverage.py notes the lines."""
+    settings = data.with_suffix(".rc")
+    settings.write_text(f"[run]\ndata_file = {data}\nsource = pipeline\nrelative_files = true\n")
+    return ["coverage", "run", f"--rcfile={settings}", "-m"]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -237,35 +277,39 @@ def _noted(name: str) -> Iterator[None]:
 # ---- Trying mutants ----------------------------------------------------------------------------
 
 
-def noticed(project: Path, path: Path, code: str, tests: Sequence[str], right: Digests) -> str:
-    """Return what notices a change to a file in a copy of the project; "" if nothing does."""
-    target = project / path.relative_to(ROOT)
-    original = target.read_text(encoding="utf-8")
-    target.write_text(code, encoding="utf-8")
-    try:
-        if tests and _run(project, [*PYTEST, "-x", *tests], PATIENCE) != 0:
-            return "tests"
-        return "results" if results(project) != right else ""
-    finally:
-        target.write_text(original, encoding="utf-8")
+@dataclass(frozen=True)
+class Copies:
+    """A copy of the project for its tests, and a small one with results for its stages."""
 
+    project: Path
+    small: Path
+    right: Path
+    """The small project as it was, to return to."""
 
-def results(project: Path) -> Digests | None:
-    """Run the stages with a few small networks; return their files, None if one fails."""
-    with tempfile.TemporaryDirectory() as temporary:
-        small = Path(temporary) / "small"
-        for part in ("pipeline", "stages"):
-            shutil.copytree(project / part, small / part)
-        shutil.copy(project / "params.yaml", small)
-        with changed_params(small) as params:
-            params["variants"] = {name: params["variants"][name] for name in SMALL}
-            for variant in params["variants"].values():
-                variant |= {"epochs": 3, "epochs_for": None, "train_limit": 500}
-            params["variants"]["distorted"]["hidden"] = [32]
+    def notice(
+        self, path: Path, code: str, tests: Sequence[str], stages: Sequence[tuple[str, ...]]
+    ) -> str:
+        """Return what notices a change to a file; "" if nothing does."""
+        name = path.relative_to(ROOT)
+        original = path.read_text(encoding="utf-8")
+        for copy in (self.project, self.small):
+            (copy / name).write_text(code, encoding="utf-8")
         try:
-            return Truth(Path(temporary)).of(small)
-        except AssertionError:
-            return None
+            if tests and _run(self.project, [*PYTEST, "-x", *tests], PATIENCE) != 0:
+                return "tests"
+            return "results" if self._differ(stages) else ""
+        finally:
+            for copy in (self.project, self.small):
+                (copy / name).write_text(original, encoding="utf-8")
+
+    def _differ(self, stages: Sequence[tuple[str, ...]]) -> bool:
+        for stage, *variant in stages:
+            failed = _run(self.small, [f"stages.{stage}", *variant], PATIENCE)
+            if failed or outputs(self.small) != outputs(self.right):
+                shutil.rmtree(self.small)
+                shutil.copytree(self.right, self.small)
+                return True
+        return False
 
 
 def _run(project: Path, arguments: Sequence[str], seconds: float | None = None) -> int | None:
@@ -314,29 +358,32 @@ def main(
     chosen = random.Random(seed).sample(every, min(count, len(every)))
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        copies = [copied(folder / f"project{number}") for number in range(jobs)]
-        kept = noted or folder / "noted"
+        projects = [copied(folder / f"project{number}") for number in range(jobs)]
+        kept = (noted or folder / "noted").resolve()
         if not kept.exists():
             kept.mkdir(parents=True)
-            note(copies, kept)
+            note(projects, kept)
+        if not (kept / "small").exists():
+            note_stages(kept / "small", kept)
         known = Noted(kept)
-        right = results(copies[0])
-        assert right is not None
-        free = SimpleQueue[Path]()
-        for copy in copies:
-            free.put(copy)
+        free = SimpleQueue[Copies]()
+        for number, project in enumerate(projects):
+            small = folder / f"small{number}"
+            shutil.copytree(kept / "small", small)
+            free.put(Copies(project, small, kept / "small"))
         until = time.monotonic() + seconds
 
         def attempt(mutant: tuple[Path, str, ast.AST, ast.AST]) -> str | None:
             path, description, node, new = mutant
             if time.monotonic() > until:
                 return None
-            tests = known.tests_of(path, getattr(node, "lineno", 0))
-            project = free.get()
-            by = noticed(project, path, mutated(path, node, new), tests, right)
-            free.put(project)
+            line = getattr(node, "lineno", 0)
+            tests, stages = known.tests_of(path, line), known.stages_of(path, line)
+            copies = free.get()
+            by = copies.notice(path, mutated(path, node, new), tests, stages)
+            free.put(copies)
             if not by:
-                click.echo(f"survived {len(tests)} tests: {description}")
+                click.echo(f"survived {len(tests)} tests, {len(stages)} stages: {description}")
             return by
 
         with ThreadPoolExecutor(jobs) as pool:
