@@ -150,6 +150,14 @@ def test_an_image_of_a_set_saved_as_a_picture_gives_that_image_back(tmp_path, di
             np.testing.assert_array_equal(read_picture(tmp_path / "own.png", pictures), image)
 
 
+def test_a_small_picture_is_taken_as_it_is_if_its_box_is_in_the_middle_as_in_emnist(tmp_path):
+    seven = np.zeros((28, 28), np.uint8)
+    seven[2:26, 18:20] = 255
+    seven[2:6, 8:20] = 255
+    Image.fromarray(seven).save(tmp_path / "seven.png")
+    np.testing.assert_array_equal(read_picture(tmp_path / "seven.png"), seven)
+
+
 @pytest.mark.parametrize("off", [1, 2, -2])
 def test_a_small_picture_of_a_digit_is_centred_if_it_is_two_pixels_off(tmp_path, off):
     zero = np.zeros((28, 28), np.uint8)
