@@ -81,7 +81,7 @@ def changes(node: ast.AST) -> Iterator[ast.AST | None]:
         case ast.Constant(int(value) | float(value)):
             yield ast.Constant(value + 1)
         case ast.Constant(str(value)) if value:
-            yield ast.Constant("X" + value)
+            yield ast.Constant(value[: len(value) // 2] + "X" + value[len(value) // 2 :])
         case ast.IfExp(_, body, orelse):
             yield body
             yield orelse

@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from pipeline.base.params import VariantSettings
 from pipeline.datasets.picture import prepare_picture, read_picture
+from pipeline.datasets.segmentation import find_strokes
 from pipeline.nn.model_file import Model
 from pipeline.nn.prediction import predict_probabilities
 from tests.refusal import refused
@@ -235,6 +236,21 @@ def speck(rng):
     page = Image.new("L", (SIDE, SIDE), 255)
     page.putpixel(tuple(map(int, rng.integers(SIDE, size=2))), 0)
     return page
+
+
+def test_a_stroke_near_a_digit_is_part_of_it_and_a_speck_or_a_far_stroke_is_not():
+    picture = np.full((100, 100), 255, np.uint8)
+    picture[25:75, 30:40] = 0
+    others = {
+        "stroke": (slice(35, 42), slice(43, 48)), "speck": (slice(55, 57), slice(43, 44)),
+        "far": (slice(35, 42), slice(60, 65)),
+    }  # fmt: skip
+    for place in others.values():
+        picture[place] = 0
+    (symbol,) = find_strokes(picture).symbols
+    assert symbol[25:75, 30:40].all()
+    found = {name for name, place in others.items() if symbol[place].all()}
+    assert found == {"stroke"}
 
 
 @pytest.mark.parametrize("draw", [blank, speck], ids=["blank paper", "one black pixel"])

@@ -67,6 +67,7 @@ def test_the_history_shows_every_trial_once_and_the_best_so_far(figures):
     assert set(far.get_ydata()) == {ax.get_ylim()[0]}
     assert list(lines(ax, "failed, 2")[0].get_xdata()) == [27, 29]
     assert ax.get_ylim()[0] > 0.7
+    assert ax.get_ylim()[1] > ended.max()
 
 
 def test_parallel_lines_cross_each_setting_that_differs_at_its_value(figures):
