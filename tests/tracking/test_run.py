@@ -11,11 +11,14 @@ import pytest
 from platformdirs import user_cache_path
 
 from pipeline.base.errors import TrainingError
-from pipeline.nn.training import EpochReport, Score
+from pipeline.base.params import VariantSettings
+from pipeline.nn.model_file import Model
+from pipeline.nn.training import EpochReport, Score, make_network
 from pipeline.tracking import run as tracking_run
-from pipeline.tracking.run import TrackedRun, tracked_training
-from pipeline.tracking.tracker import Results, local_folder
+from pipeline.tracking.run import track_results, tracked_training
+from pipeline.tracking.tracker import local_folder
 from tests.conftest import copy_project
+from tests.splits import SCALE
 from tests.tracking.small import change, environment, make_small, results, stage
 
 TRAINING = {"settings": {"lr": 0.1, "epochs": 5}, "seed": 7, "dataset": "mnist-5k"}
@@ -113,10 +116,9 @@ def test_a_run_resumed_from_a_checkpoint_has_its_earlier_epochs_too(recorder, wa
 
 
 def evaluate(model, warnings, tracker="mlflow"):
-    run = TrackedRun(tracker, "tiny", TRAINING, warnings.append)
-    run.start(model)
-    run.results(Results({"test_accuracy": 0.9}, {}, (), model))
-    run.end("finished")
+    network, _ = make_network(VariantSettings(hidden=[1], lr=0.1, batch_size=1, epochs=5), 2, 0)
+    read = Model("tiny", network, SCALE, ("no", "yes"), TRAINING)
+    track_results(tracker, read, model, {"test_accuracy": 0.9}, {}, warnings.append)
 
 
 def test_results_go_to_the_run_that_trained_the_model(recorder, warnings):
