@@ -1,0 +1,23 @@
+"""What a run says while it trains, where there is no terminal."""
+
+import pytest
+
+from pipeline.nn.progress import progress_shown
+from pipeline.nn.training import EpochReport, Score
+
+
+@pytest.mark.parametrize(
+    ("epochs", "shown"),
+    [(3, [1, 2, 3]), (20, range(1, 21)), (21, [1, *range(2, 22, 2), 21]),
+     (1000, [1, *range(50, 1001, 50)])],
+)  # fmt: skip
+def test_a_run_prints_its_first_and_last_epoch_and_twenty_lines_at_most_between(
+    epochs, shown, capsys
+):
+    with progress_shown("tiny", epochs) as show:
+        for epoch in range(1, epochs + 1):
+            show(EpochReport(epoch, Score(1 / 3, 0.5), Score(2 / 3, 0.4), (), ()))
+    assert capsys.readouterr().out.splitlines() == [
+        f"tiny: epoch {epoch}/{epochs}: cost 0.3333, accuracy 50.00%, validation accuracy 40.00%"
+        for epoch in shown
+    ]
