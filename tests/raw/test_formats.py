@@ -288,6 +288,14 @@ def open_ml(folder, training, testing):
         pq.write_table(pa.table(columns | {"class": labels}), folder / f"{split}.pq")
 
 
+def column_of_pictures(folder, training, testing):
+    kinds = {"train": pa.binary(), "test": pa.large_binary()}
+    for split, data in (("train", training), ("test", testing)):
+        pictures = pa.array([png(image) for image in data.images], kinds[split])
+        table = pa.table({"image": pictures, "label": data.labels})
+        pq.write_table(table, folder / f"{split}.parquet")
+
+
 def nested_lists(folder, training, testing):
     for split, data in (("train", training), ("test", testing)):
         table = pa.table({"image": data.images.tolist(), "label": data.labels})
@@ -343,6 +351,7 @@ FORMATS = {
     "fractions": fractions,
     "Hugging Face": hugging_face,
     "OpenML's Parquet": open_ml,
+    "a column of pictures": column_of_pictures,
     "nested lists": nested_lists,
     "ImageFolder": folders,
     "mnist_png": lambda *data: folders(*data, train="mnist_png/training", test="mnist_png/testing"),

@@ -65,6 +65,12 @@ WRONG = {
 }
 
 
+def test_a_set_may_be_no_darker_than_a_quarter_of_the_range(few_digits):
+    assert check(changed(few_digits, lambda images: images.clip(max=64))) == []
+    with refused("pixels from 0 to 63, not to 255; set datasets.mine.scale to 4.04"):
+        check(changed(few_digits, lambda images: images.clip(max=63)))
+
+
 @pytest.mark.parametrize(("make", "key", "mend", "keep", "words"), WRONG.values(), ids=WRONG)
 def test_a_wrong_set_is_refused_with_what_was_seen_and_the_setting_that_mends_it(
     few_digits, make, key, mend, keep, words
