@@ -151,11 +151,14 @@ def test_an_image_of_a_set_saved_as_a_picture_gives_that_image_back(tmp_path, di
 
 
 def test_a_small_picture_is_taken_as_it_is_if_its_box_is_in_the_middle_as_in_emnist(tmp_path):
-    seven = np.zeros((28, 28), np.uint8)
-    seven[2:26, 18:20] = 255
-    seven[2:6, 8:20] = 255
-    Image.fromarray(seven).save(tmp_path / "seven.png")
-    np.testing.assert_array_equal(read_picture(tmp_path / "seven.png"), seven)
+    for longest in (14, 16, 24, 26):
+        seven = np.zeros((28, 28), np.uint8)
+        edge = (28 - longest) // 2
+        seven[edge : 28 - edge, 18:20] = 255
+        seven[edge : edge + 4, 8:20] = 255
+        Image.fromarray(seven).save(tmp_path / "seven.png")
+        expected = seven if 16 <= longest <= 24 else center_digit(seven)
+        np.testing.assert_array_equal(read_picture(tmp_path / "seven.png"), expected)
 
 
 @pytest.mark.parametrize("off", [1, 2, -2])
