@@ -72,8 +72,9 @@ mend:  ## repair what a kill at the wrong moment left of DVC's own files
 reset:  ## go back to the committed state: git restore -SW . && dvc checkout
 	git restore -SW . && dvc checkout
 
+# Three processes keep two cores busy: tests of pages wait for the browser part of the time.
 test: .venv/tested  ## run the tests
-	pytest -n 2 --dist loadfile --no-loadscope-reorder
+	pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # Tests that start clusters and servers, or repeat things many times.
 slow: extras  ## run the long tests

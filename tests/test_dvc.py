@@ -11,6 +11,8 @@ from ruamel.yaml import YAML
 
 from tests.clone import VARIANTS, clean, shell
 
+pytestmark = pytest.mark.long
+
 
 def summary(folder):
     return json.loads((folder / "metrics/summary.json").read_text())
@@ -86,7 +88,6 @@ def test_another_interval_in_the_code_reaches_the_summary_and_the_report(clone):
     clean(clone)
 
 
-@pytest.mark.long
 def test_a_change_of_what_a_stage_depends_on_makes_it_stale(clone):
     trains = {f"train@{name}" for name in VARIANTS}
     every = {"download", "convert", "split", "compare", "report", *trains}

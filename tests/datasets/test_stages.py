@@ -160,6 +160,7 @@ def test_other_digits_under_a_published_name_are_converted_with_warnings(
         assert warning.startswith(f"Warning: the {part} split of mnist is not the published one")
 
 
+@pytest.mark.long
 @pytest.mark.full
 def test_the_real_sets_are_converted_without_a_warning(project, full_data):
     sources = [str(full_data / "absent"), str(full_data / "mnist")]

@@ -11,6 +11,7 @@ from pipeline.experiments.records import read_experiments
 from tests.clone import VARIANTS, shell
 
 
+@pytest.mark.long
 def test_the_workspace_and_the_commit_are_read_from_dvc_git_and_the_cache(clone):
     found, left_out = read_experiments(clone)
     assert left_out == []

@@ -163,6 +163,7 @@ def test_variants_that_cannot_be_paired_are_a_one_line_error():
         )
 
 
+@pytest.mark.long
 def test_two_variants_are_paired_by_seed(folder):
     for variant in ("tiny", "one_hidden"):
         change(f"variants.{variant}.epochs", 3)
@@ -186,6 +187,7 @@ def test_two_variants_are_paired_by_seed(folder):
     assert last.endswith(("more than luck", "may be luck"))
 
 
+@pytest.mark.long
 def test_another_dataset_is_split_in_a_folder_of_its_own(folder):
     change("variants.tiny.epochs", 2)
     before = (folder / "data/splits/train.parquet").read_bytes()
