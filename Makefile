@@ -8,7 +8,7 @@ export LOGNAME ?= $(shell id -un 2>/dev/null || id -u)
 export HOME ?= $(shell $(PYTHON) -c 'from pathlib import Path; print(Path.home())' 2>/dev/null \
 	|| echo $(CURDIR)/.dvc/tmp)
 
-.PHONY: all help report experiments setup mend reset test slow extras bench records gpu-check fuzz lint format lock dist
+.PHONY: all help report experiments setup mend reset test long slow extras bench records gpu-check fuzz lint format lock dist
 
 all: setup mend  ## set up, run the pipeline, show the results
 	dvc repro
@@ -73,11 +73,16 @@ reset:  ## go back to the committed state: git restore -SW . && dvc checkout
 	git restore -SW . && dvc checkout
 
 # Three processes keep two cores busy: tests of pages wait for the browser part of the time.
+PARALLEL := pytest -n 3 --dist loadfile --no-loadscope-reorder
+
 test: .venv/tested  ## run the tests
-	pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(PARALLEL)
+
+long: .venv/tested  ## run the tests that make test leaves out, as .ci/run does
+	$(PARALLEL) -m "long and not slow"
 
 # Tests that start clusters and servers, or repeat things many times.
-slow: extras  ## run the long tests
+slow: extras  ## run these and the longest tests
 	pytest -m "long or slow"
 
 # Trackers, S3 remotes, and what slow tests need. MLflow's server takes no pyarrow as new as ours, so

@@ -36,7 +36,7 @@ import coverage
 import pytest
 
 from tests.conftest import ROOT, changed_params, copy_project, git_files
-from tests.faults.truth import outputs
+from tests.faults.truth import Digests, outputs
 
 EXCLUDED = ("pipeline/nn/gpu", "pipeline/nn/compiled")
 """The first needs a GPU; the second takes a minute to compile, and digests hold its bits."""
@@ -162,7 +162,7 @@ class Noted:
         self._seconds: dict[str, float] = {}
         self._stages: dict[tuple[str, ...], dict[str, set[int]]] = {}
         for stage in STAGES:
-            data = coverage.CoverageData(str(folder / f"{'@'.join(stage)}.coverage"))
+            data = coverage.CoverageData(str(_lines_of(stage, folder)))
             data.read()
             self._stages[stage] = {
                 name: set(data.lines(name) or ()) for name in data.measured_files()
@@ -239,9 +239,13 @@ def note_stages(small: Path, folder: Path) -> None:
             variant |= {"epochs": 3, "epochs_for": None, "train_limit": 500}
         params["variants"]["distorted"]["hidden"] = [32]
     for stage, *variant in STAGES:
-        kept = folder / f"{'@'.join((stage, *variant))}.coverage"
-        failed = _run(small, [*_watched(kept), f"stages.{stage}", *variant])
-        assert not failed, stage
+        watched = _watched(_lines_of((stage, *variant), folder))
+        assert _run(small, [*watched, f"stages.{stage}", *variant]) == 0, stage
+
+
+def _lines_of(stage: tuple[str, ...], folder: Path) -> Path:
+    """Return the file that keeps which lines a stage runs."""
+    return folder / f"{'@'.join(stage)}.coverage"
 
 
 def _watched(data: Path) -> list[str]:
@@ -279,12 +283,15 @@ def _noted(name: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Copies:
-    """A copy of the project for its tests, and a small one with results for its stages."""
+    """A copy of the project for its tests, and a small one with results for its stages.
+
+    right: the small project as it was, to return to. expected: its results.
+    """
 
     project: Path
     small: Path
     right: Path
-    """The small project as it was, to return to."""
+    expected: Digests
 
     def notice(
         self, path: Path, code: str, tests: Sequence[str], stages: Sequence[tuple[str, ...]]
@@ -304,8 +311,8 @@ class Copies:
 
     def _differ(self, stages: Sequence[tuple[str, ...]]) -> bool:
         for stage, *variant in stages:
-            failed = _run(self.small, [f"stages.{stage}", *variant], PATIENCE)
-            if failed or outputs(self.small) != outputs(self.right):
+            ended = _run(self.small, [f"stages.{stage}", *variant], PATIENCE)
+            if ended != 0 or outputs(self.small) != self.expected:
                 shutil.rmtree(self.small)
                 shutil.copytree(self.right, self.small)
                 return True
@@ -366,11 +373,13 @@ def main(
         if not (kept / "small").exists():
             note_stages(kept / "small", kept)
         known = Noted(kept)
+        right = kept / "small"
+        expected = outputs(right)
         free = SimpleQueue[Copies]()
         for number, project in enumerate(projects):
             small = folder / f"small{number}"
-            shutil.copytree(kept / "small", small)
-            free.put(Copies(project, small, kept / "small"))
+            shutil.copytree(right, small)
+            free.put(Copies(project, small, right, expected))
         until = time.monotonic() + seconds
 
         def attempt(mutant: tuple[Path, str, ast.AST, ast.AST]) -> str | None:
