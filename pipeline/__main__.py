@@ -8,7 +8,7 @@ import click
 import numpy as np
 
 from pipeline.base.command import Command, warn
-from pipeline.base.errors import DataError, SettingsError, printable
+from pipeline.base.errors import DataError, SettingsError, listed, printable
 from pipeline.base.files import read_json, whole_file
 from pipeline.base.local import HOST
 from pipeline.base.params_file import read_params
@@ -414,8 +414,8 @@ def _compare(one: str, other: str, folder: Path | None) -> None:
         f"the difference {verdict}"
     )
     for name, rows in ((one, found.only_one), (other, found.only_other)):
-        shown = ", ".join(map(str, rows[:LISTED])) + (", ..." if len(rows) > LISTED else "")
         if len(rows):
+            shown = listed(rows, LISTED)
             click.echo(f"test images that only {printable(name)} gets right: {shown}")
     if folder is not None:
         from pipeline.figures.compared import compared_figures
@@ -431,8 +431,10 @@ def _together(variants: list[str]) -> list[tuple[str, ...]]:
         raise SettingsError(f"--together needs 2 or more variants, got {len(variants)}")
     models = [load_model(MODELS / f"{variant}.npz") for variant in variants]
     every, best = measure_together(models, _stored("validation").read(), _stored("test").read())
-    members = ", ".join(best.members[:NAMED]) + (", ..." if len(best.members) > NAMED else "")
-    names = f"all {len(variants)}", f"best {len(best.members)}: {members}"
+    names = (
+        f"all {len(variants)}",
+        f"best {len(best.members)}: {listed(best.members, NAMED)}",
+    )
     return [
         (
             printable(name),

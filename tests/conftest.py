@@ -19,6 +19,7 @@ from hypothesis import settings
 from pipeline.datasets.images import LabelledImages
 from pipeline.raw.sample import read_sample
 from tests.clone import VARIANTS, shell
+from tests.reviewed import Reviewed
 
 settings.register_profile("default", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("default")
@@ -29,6 +30,11 @@ LONGEST = (
     "test_docs.py", "test_draw_page.py", "test_report_page.py", "test_figures.py",
     "test_gpu_kernels.py", "test_compiled.py", "test_dependencies.py",
 )  # fmt: skip
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of `make review`."""
+    parser.addoption("--review", type=Path, help="folder for changed pictures and pages")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -48,6 +54,12 @@ def few_digits(digits: LabelledImages) -> LabelledImages:
     """200 real digits, 20 of each, mixed."""
     rows = np.arange(5000).reshape(10, 500)[:, :20].T.reshape(-1)
     return digits.take(rows)
+
+
+@pytest.fixture(scope="session")
+def reviewed(request: pytest.FixtureRequest) -> Reviewed:
+    """Pictures and pages that someone has looked at."""
+    return Reviewed(request.config.getoption("--review"))
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import gzip
 import pytest
 
 from pipeline.base import unpack
-from pipeline.base.errors import LONGEST, PipelineError, in_one_line
+from pipeline.base.errors import LONGEST, PipelineError, in_one_line, listed
 from pipeline.base.unpack import Unpacked, most_unpacked
 from tests.refusal import refused
 
@@ -24,6 +24,12 @@ from tests.refusal import refused
 )
 def test_any_error_becomes_one_short_line(error, line):
     assert in_one_line(error) == line
+
+
+def test_of_many_names_the_first_are_listed():
+    assert listed(["a", "b", "c"], 3) == "a, b, c"
+    assert listed(range(4), 3) == "0, 1, 2, ..."
+    assert listed([], 3) == ""
 
 
 def test_a_message_is_cut_only_beyond_the_limit_and_escapes_what_a_terminal_would_obey():

@@ -1,5 +1,7 @@
 """Errors that a user can fix; a command shows each as one line and exits with code 1."""
 
+from collections.abc import Iterable
+
 LONGEST = 2000
 """Limit of characters per message, so that it stays readable whatever the file contains."""
 
@@ -12,6 +14,12 @@ def printable(text: str) -> str:
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )
+
+
+def listed(names: Iterable[object], limit: int) -> str:
+    """Return up to `limit` names with commas between them, and "..." for others."""
+    every = list(map(str, names))
+    return ", ".join(every[:limit] + ["..."] * (len(every) > limit))
 
 
 class PipelineError(Exception):

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from pipeline.comparison import Comparison
 from pipeline.datasets.examples import Examples
 from pipeline.figures.predictions import predictions_figure
-from pipeline.figures.style import BLUE, INK, ORANGE, PALE, literal, margins, style
+from pipeline.figures.style import BLUE, INK, ORANGE, PALE, class_labels, margins, style
 from pipeline.nn.layers import Array
 from pipeline.nn.model_file import Model
 
@@ -31,7 +31,7 @@ def compared_figures(
         right, wrong = models[place], models[1 - place]
         order = np.argsort(-probabilities[1 - place][rows].max(axis=1), kind="stable")
         chosen = rows[order[:SHOWN]]
-        classes = tuple(map(literal, wrong.class_names))
+        classes = class_labels(wrong.class_names)
         figures[f"only_{right.variant}"] = predictions_figure(
             test.inputs[chosen], test.labels[chosen], probabilities[1 - place][chosen],
             wrong.normalization, classes,

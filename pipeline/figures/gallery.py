@@ -13,7 +13,7 @@ from pipeline.figures.distortions import distortions_figure
 from pipeline.figures.passes import passes_figures
 from pipeline.figures.predictions import most_confident_mistakes, predictions_figure
 from pipeline.figures.quality import calibration_figure, confusion_figure, quality_figure
-from pipeline.figures.style import literal
+from pipeline.figures.style import class_labels
 from pipeline.metrics import confusion_counts
 from pipeline.nn.inspection import inspect
 from pipeline.nn.layers import Array
@@ -73,7 +73,7 @@ def prediction_figures(
     model: Model, test: Examples, probabilities: Array, rng: np.random.Generator
 ) -> dict[str, Figure]:
     """Draw random test images and the most confident mistakes."""
-    classes = tuple(map(literal, model.class_names))
+    classes = class_labels(model.class_names)
 
     def draw(rows: Array, title: str) -> Figure:
         return predictions_figure(
@@ -93,7 +93,7 @@ def quality_figures(model: Model, test: Examples, probabilities: Array) -> dict[
     """Draw the confusion matrix, precision and recall, and calibration."""
     predicted = probabilities.argmax(axis=1)
     confidence, right = probabilities.max(axis=1), predicted == test.labels
-    name, classes = model.variant, tuple(map(literal, model.class_names))
+    name, classes = model.variant, class_labels(model.class_names)
     counts = confusion_counts(test.labels, predicted, len(classes))
     return {
         "confusion": confusion_figure(counts, classes, name),

@@ -15,9 +15,11 @@ from pipeline.figures.style import (
     PALE,
     RED,
     SIGNED,
+    class_labels,
     literal,
     names_width,
     style,
+    wrapped,
 )
 from pipeline.nn.inspection import Inspection, LayerInspection, input_gradients
 from pipeline.nn.layers import Array
@@ -30,6 +32,8 @@ INPUTS = 60
 """Inputs of a layer shown in a heat map at most."""
 BARS = 12
 """Neurons per layer drawn as bars with their names; a larger layer is a square of cells."""
+LETTERS = 12
+"""Letters per line of the name under a picture."""
 _WIDTH, _HEAD, _TOP, _ROW = 10.0, 0.65, 2.3, 1.75
 """Inches: the width of a figure, the height of its title, of its first row and of each layer's."""
 _GAP = 2
@@ -77,19 +81,24 @@ def draw_image(ax: Axes, inputs: Array, normalization: Normalization) -> None:
 def draw_probabilities(
     ax: Axes, probabilities: Array, label: int, class_names: tuple[str, ...]
 ) -> None:
-    """Draw one bar per class with its percentage; the true class in green, a wrong one in red."""
-    colours = ["#9AA3AD"] * len(class_names)
-    colours[int(probabilities.argmax())] = RED
-    colours[label] = GREEN
-    rows = np.arange(len(class_names))
-    ax.barh(rows, probabilities, color=colours)
-    for row, probability in enumerate(probabilities):
+    """Draw one bar per class with its percentage; the true class in green, a wrong one in red.
+
+    Of many classes, draw the most likely ones and the true one.
+    """
+    chosen = np.arange(len(class_names))
+    if len(chosen) > BARS:
+        chosen = np.union1d(_strongest(probabilities), label)
+        ax.set_xlabel(f"{len(chosen)} of {len(class_names)} classes", fontsize=8)
+    colours = {int(probabilities.argmax()): RED} | {label: GREEN}
+    rows, shares = np.arange(len(chosen)), probabilities[chosen]
+    ax.barh(rows, shares, color=[colours.get(place, "#9AA3AD") for place in chosen.tolist()])
+    for row, probability in enumerate(shares):
         inside = probability > 0.85  # the longest bars have no room beside them
         ax.text(
             probability + (-0.01 if inside else 0.01), row, f"{probability:.1%}", fontsize=8,
             va="center", ha="right" if inside else "left", color="white" if inside else INK,
         )  # fmt: skip
-    ax.set_yticks(rows, class_names, fontsize=8)
+    ax.set_yticks(rows, [class_names[place] for place in chosen], fontsize=8)
     ax.set(xlim=(0, 1), xticks=[0, 0.25, 0.5, 0.75, 1])
     ax.set_xticklabels(["0 %", "25 %", "50 %", "75 %", "100 %"], fontsize=8)
     ax.grid(visible=False, axis="y")
@@ -159,17 +168,17 @@ def forward_figure(inspection: Inspection, model: Model, title: str) -> Figure:
     The neurons are the most active ones, or the classes. A picture shows the gradient of a
     neuron's pre-activation in the pixels, smoothed: for layer 1 its weights.
     """
-    classes = tuple(map(literal, model.class_names))
+    classes = class_labels(model.class_names)
     with style():
         page = _Page(title, [_TOP, *_layer_heights(inspection, classes)])
         _draw_input(page, inspection, model.normalization)
         ax = _answer_axes(page, classes)
         draw_probabilities(ax, inspection.probabilities, inspection.label, classes)
         divided = model.network.architecture.divides_outputs
-        ax.set_title(
-            f"prediction: {classes[inspection.predicted]}, label: {classes[inspection.label]}"
-            + (f" ({DIVIDED})" if divided else "")
-        )
+        _set_title(
+            ax, f"prediction: {classes[inspection.predicted]}, label: {classes[inspection.label]}"
+            + (f" ({DIVIDED})" if divided else ""),
+        )  # fmt: skip
         for number, layer in enumerate(inspection.layers, start=1):
             _draw_forward_row(page, number, inspection, layer, classes)
     return page.figure
@@ -181,16 +190,16 @@ def backward_figure(inspection: Inspection, model: Model, title: str) -> Figure:
     Of dJ/dW, draw the neurons with the largest gradients: in layer 1 as pictures, in the others as
     a heat map of the inputs with the largest.
     """
-    classes = tuple(map(literal, model.class_names))
+    classes = class_labels(model.class_names)
     with style():
         page = _Page(title, [_TOP, *reversed(_layer_heights(inspection, classes))])
         _draw_input(page, inspection, model.normalization)
         ax = _answer_axes(page, classes)
         draw_probabilities(ax, inspection.probabilities, inspection.label, classes)
-        ax.set_title(
-            f"prediction: {classes[inspection.predicted]}, label: {classes[inspection.label]}, "
-            f"cost {inspection.cost:.3g}"
-        )
+        _set_title(
+            ax, f"prediction: {classes[inspection.predicted]}, "
+            f"label: {classes[inspection.label]}, cost {inspection.cost:.3g}",
+        )  # fmt: skip
         for number, layer in reversed(list(enumerate(inspection.layers, start=1))):
             _draw_backward_row(page, number, inspection, layer, classes)
     return page.figure
@@ -202,7 +211,7 @@ def update_figure(inspection: Inspection, model: Model, title: str) -> Figure:
     A change is too small to be seen in the weights, so it has a scale of its own. Drawn are the
     neurons that change most, in layer 1 as pictures.
     """
-    classes = tuple(map(literal, model.class_names))
+    classes = class_labels(model.class_names)
     with style():
         page = _Page(title, [_TOP] + [2.4] + [2.15] * (len(inspection.layers) - 1))
         for place, (name, shares, cost) in enumerate(
@@ -214,7 +223,7 @@ def update_figure(inspection: Inspection, model: Model, title: str) -> Figure:
             left = 0.3 + 4.85 * place + names_width(classes)
             ax = page.axes(0, left, 4.5 - names_width(classes), 1.6, 0.15)
             draw_probabilities(ax, shares, inspection.label, classes)
-            ax.set_title(f"{name}: {classes[int(shares.argmax())]}, cost {cost:.3g}")
+            _set_title(ax, f"{name}: {classes[int(shares.argmax())]}, cost {cost:.3g}")
         for number, layer in enumerate(inspection.layers, start=1):
             _draw_update_row(page, number, layer)
     return page.figure
@@ -233,7 +242,7 @@ def passes_figures(inspection: Inspection, model: Model, title: str) -> dict[str
 
 def _layer_heights(inspection: Inspection, class_names: tuple[str, ...]) -> list[float]:
     """Return the height of each layer's row; below the last one's bars stand the class names."""
-    upright = max(0.0, 0.7 * names_width(class_names) - 0.3)
+    upright = max(0.0, 0.7 * names_width(class_names) - 0.3) if len(class_names) <= BARS else 0.0
     return [_ROW] * (len(inspection.layers) - 1) + [_ROW + upright]
 
 
@@ -246,6 +255,11 @@ def _draw_input(page: _Page, inspection: Inspection, normalization: Normalizatio
 def _answer_axes(page: _Page, class_names: tuple[str, ...]) -> Axes:
     left = 2.6 + max(0.0, names_width(class_names) - 0.2)
     return page.axes(0, left, 9.75 - left, 1.6, 0.15)
+
+
+def _set_title(ax: Axes, title: str) -> None:
+    """Give axes a title of as many lines as their width requires."""
+    ax.set_title(wrapped(title, int(ax.get_position().width * _WIDTH / names_width(["x"]))))
 
 
 def _draw_forward_row(
@@ -262,7 +276,7 @@ def _draw_forward_row(
     left.set_title(f"layer {number}: {kind}", fontsize=10)
     right = page.axes(number, 2.6, 7.15, 0.75, 0.2)
     captions = [
-        f"{class_names[neuron]}\n{_short(layer.activation[neuron])}"
+        f"{wrapped(class_names[neuron], LETTERS)}\n{_short(layer.activation[neuron])}"
         if last
         else f"{layer.activation[neuron]:.2g}"
         for neuron in chosen

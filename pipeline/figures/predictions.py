@@ -1,7 +1,6 @@
 """Test images with the predictions of a network."""
 
 import math
-import textwrap
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,14 +9,16 @@ from matplotlib.patches import Rectangle
 
 from pipeline.datasets.images import HEIGHT, WIDTH
 from pipeline.datasets.normalization import Normalization
-from pipeline.figures.style import GREEN, INK, RED, style
+from pipeline.figures.style import GREEN, INK, RED, style, wrapped
 from pipeline.nn.layers import Array
 
 COLUMNS = 5
 LETTERS = 14
 """Letters per line of a caption."""
-_CELL = (WIDTH + 7, HEIGHT + 12)
-"""Width and height of an image with its caption, in pixels of the image."""
+_CELL = WIDTH + 7
+"""Width of an image with its margins, in pixels of the image."""
+_LINE = 3.3
+"""Height of a caption's line in these pixels."""
 _INCHES = 1.5
 """Width of a cell."""
 
@@ -30,7 +31,7 @@ def draw_predictions(
     All are on one pair of axes: an axes per image takes ten times as long. A wrong prediction is
     red and has a thick frame.
     """
-    width, height = _CELL
+    width, height = _CELL, _cell_height(captions)
     mosaic = np.zeros((rows * height, COLUMNS * width))
     for number, (image, caption, is_right) in enumerate(
         zip(brightness, captions, right, strict=True)
@@ -64,14 +65,16 @@ def predictions_figure(
     """
     rows = max(1, math.ceil(len(inputs) / COLUMNS))
     width, head = COLUMNS * _INCHES, 0.4
-    height = rows * _INCHES * _CELL[1] / _CELL[0]
     predicted = probabilities.argmax(axis=1)
     right = (predicted == labels).tolist()
     captions = [
-        _wrapped(class_names[true] + ("" if said == true else f" taken for {class_names[said]}"))
+        wrapped(
+            class_names[true] + ("" if said == true else f" taken for {class_names[said]}"), LETTERS
+        )
         + f"\n{row[said]:.0%}"
         for said, true, row in zip(predicted, labels, probabilities, strict=True)
     ]
+    height = rows * _INCHES * _cell_height(captions) / _CELL
     with style():
         figure = Figure(figsize=(width, height + head))
         figure.suptitle(title, x=0.01, y=1 - 0.1 / (height + head), ha="left", fontweight="bold")
@@ -81,9 +84,10 @@ def predictions_figure(
     return figure
 
 
-def _wrapped(name: str) -> str:
-    """Break a caption at spaces and slashes so that it fits over a small picture."""
-    return textwrap.fill(name.replace("/", "/ "), LETTERS).replace("/ ", "/")
+def _cell_height(captions: list[str]) -> int:
+    """Return the height of an image with the longest caption, in pixels of the image."""
+    lines = 1 + max((caption.count("\n") for caption in captions), default=0)
+    return HEIGHT + 2 + math.ceil(_LINE * max(3, lines))
 
 
 def most_confident_mistakes(labels: Array, probabilities: Array, count: int) -> Array:

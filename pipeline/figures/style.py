@@ -1,7 +1,8 @@
 """The style of all figures; the same data give the same bytes."""
 
+import textwrap
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,8 @@ DPI = 130
 """Dots per inch of a saved figure: sharp at a README's width on a dense screen."""
 INK, PALE = "#222222", "#DDDDDD"
 
+LONGEST = 16
+"""Characters of a class's name that figures show at most."""
 SIGNED = "RdBu_r"
 """Colour map of values that may be negative, white at 0; safe for colour-blind readers."""
 
@@ -56,7 +59,33 @@ def literal(name: str) -> str:
 
     A character that the font lacks is spelled by its name in Unicode, such as `ki` for a kana.
     """
-    return "".join(map(_spelled, name)).replace("$", r"\$")
+    return _in_font(name).replace("$", r"\$")
+
+
+def class_labels(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names of classes as figures show them: of up to LONGEST characters, and distinct.
+
+    Of a longer name the middle is left out. Where that makes names equal, their places in the list
+    stand in front.
+    """
+    shown = [_in_font(name) for name in names]
+    half = LONGEST // 2
+    short = [
+        name if len(name) <= LONGEST else f"{name[:half]}…{name[1 - half :]}" for name in shown
+    ]
+    return tuple(
+        literal(label if short.count(label) == 1 else f"{place}: {label}")
+        for place, label in enumerate(short)
+    )
+
+
+def wrapped(text: str, letters: int) -> str:
+    """Break a text into lines of some letters, at spaces and slashes where there are any."""
+    return textwrap.fill(text.replace("/", "/ "), letters).replace("/ ", "/")
+
+
+def _in_font(name: str) -> str:
+    return "".join(map(_spelled, name))
 
 
 def _spelled(char: str) -> str:

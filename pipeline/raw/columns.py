@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.base.errors import DataError
+from pipeline.base.errors import DataError, listed
 from pipeline.datasets.images import PIXELS
 
 LABELS = {
@@ -48,7 +48,7 @@ def columns_by_name(place: object, names: Sequence[str]) -> Columns:
         raise DataError(f"{place} must have a column named label, got {names[pixels[0]]}, ...")
     if len(pixels) != PIXELS:
         others = [names[number] for number in pixels if not _PIXEL.fullmatch(plain[number])]
-        named = f": {', '.join(others[:5])}" if 0 < len(others) < 20 else ""
+        named = f": {listed(others, 5)}" if 0 < len(others) < 20 else ""
         raise DataError(
             f"{place} must have {PIXELS + 1} columns (label and pixels), got {len(names)}"
             + (f", {len(others)} of them neither label nor pixel{named}" if named else "")

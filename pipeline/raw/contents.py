@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.base.errors import DataError
+from pipeline.base.errors import DataError, listed
 from pipeline.datasets.images import LabelledImages
 
 
@@ -39,9 +39,9 @@ class Reading:
             labels |= {word: int(word) for word in words if _is_number(word)}
         for word in words:
             if labels.get(word, 256) > 255:
-                names = ", ".join(self.class_names[:5]) + (", ..." if len(labels) > 5 else "")
                 raise DataError(
-                    f"{place} must name its class as class_names does ({names}), got {word}"
+                    f"{place} must name its class as class_names does "
+                    f"({listed(self.class_names, 5)}), got {word}"
                 )
         return np.array([labels[word] for word in words], np.uint8)
 

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from pipeline.base.errors import DataError
+from pipeline.base.errors import DataError, listed
 from pipeline.datasets.images import LabelledImages
 from pipeline.raw.contents import Content, Images, Labels, NoImagesError, Reading, Table
 from pipeline.raw.formats import FORMATS, Format, advice, format_of
@@ -130,7 +130,7 @@ def find_set(files: Mapping[str, Path], wanted: str | None = None) -> RawSet:
             {_describe(name, files[name], kind).titles[1] for name, kind in kinds if kind}
         )
         raise DataError(
-            f"files must name a set, one of {', '.join(every[:10]) or 'none'}, got {wanted}"
+            f"files must name a set, one of {listed(every, 10) or 'none'}, got {wanted}"
         )
     raise _nothing(names, no_images)
 
@@ -332,7 +332,7 @@ def _only(found: list[RawSet]) -> RawSet:
         choice = f"; complete it, or choose with the setting files: {' or '.join(whole[:5])}"
         raise DataError(f"{broken}{choice if whole else ''}")
     raise DataError(
-        f"there are {len(found)} sets: {', '.join(whole[:10])}; choose one with the setting files, "
+        f"there are {len(found)} sets: {listed(whole, 10)}; choose one with the setting files, "
         f"such as files: {whole[0]}"
     )
 
@@ -347,8 +347,7 @@ def _nothing(names: list[str], no_images: list[NoImagesError]) -> DataError:
     if any(kind.by_folder for kind in map(format_of, names) if kind):
         return DataError("pictures must lie in a folder per class, such as train/0 or just 0")
     titles = ", ".join(dict.fromkeys(kind.title for kind in FORMATS))
-    shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-    return DataError(f"no training set ({titles}) among: {shown or 'no files'}")
+    return DataError(f"no training set ({titles}) among: {listed(names, 5) or 'no files'}")
 
 
 def _title(folder: str, before: str, after: str) -> str:

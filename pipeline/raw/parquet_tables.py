@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.base.errors import DataError, in_one_line
+from pipeline.base.errors import DataError, in_one_line, listed
 from pipeline.datasets.images import HEIGHT, PIXELS, WIDTH, LabelledImages
 from pipeline.raw.columns import LABELS, columns_by_name
 from pipeline.raw.contents import Content, NoImagesError, Reading, Table, as_labels
@@ -33,7 +33,7 @@ def parquet_contents(path: Path) -> list[Content]:
     if not _image_column(schema) and len(schema) < PIXELS // 2:
         raise NoImagesError(
             f"{path} must have a column named image, or {PIXELS} columns of pixels, "
-            f"got {', '.join(schema.names[:10])}"
+            f"got {listed(schema.names, 10)}"
         )
     labelled = any(name.lower() in LABELS for name in schema.names)
     return [Table(None, lambda reading: parquet_blocks(path, reading), labelled)]
@@ -49,7 +49,7 @@ def parquet_blocks(path: Path, reading: Reading) -> Iterator[LabelledImages]:
         names = [name for name in schema.names if name.lower() in LABELS]
         if len(names) != 1:
             raise DataError(
-                f"{path} must have a column named label, got {', '.join(schema.names[:10])}"
+                f"{path} must have a column named label, got {listed(schema.names, 10)}"
             )
         label, pixels = names[0], [image]
     else:

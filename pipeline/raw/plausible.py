@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.base.errors import DataError
+from pipeline.base.errors import DataError, listed
 from pipeline.base.params import DatasetSettings
 from pipeline.datasets.images import HEIGHT, WIDTH, ImageSet, check_labels
 from pipeline.raw.names import TRAIN
@@ -114,8 +114,10 @@ def _check_classes(
     absent = [name for name, count in zip(class_names, found.counts, strict=True) if not count]
     if not absent:
         return []
-    shown = ", ".join(absent[:10]) + (", ..." if len(absent) > 10 else "")
-    return [f"{place} has no images of {len(absent)} of its {len(class_names)} classes: {shown}"]
+    return [
+        f"{place} has no images of {len(absent)} of its {len(class_names)} classes: "
+        f"{listed(absent, 10)}"
+    ]
 
 
 def _border_and_centre(found: Statistics) -> tuple[float, float]:

@@ -52,7 +52,10 @@ class Cluster:
             )
         except TimeoutError as error:
             workers = self._client.scheduler_info(n_workers=-1)["workers"].items()
-            silent = [address for address, worker in workers if worker["status"] != "running"]
+            latest = max(worker["last_seen"] for _, worker in workers)
+            silent = [
+                address for address, worker in workers if latest - worker["last_seen"] > ANSWER / 2
+            ]
             raise ClusterError(
                 f"not all workers answered within {ANSWER} s; restart {', '.join(silent) or 'them'}"
             ) from error

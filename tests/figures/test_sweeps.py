@@ -5,11 +5,11 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import same_color, to_rgb
 
 from pipeline.figures.style import ORANGE, save_png
 from pipeline.figures.sweeps import NEAREST, parallel_figure, sweep_figures
+from tests.reviewed import render
 
 LOGARITHMIC = {"lr", "batch_size"}
 
@@ -45,12 +45,21 @@ def lines(ax, label):
     return [line for line in ax.get_lines() if str(line.get_label()).startswith(label)]
 
 
-def test_every_figure_is_there_and_no_text_leaves_it(figures):
+@pytest.fixture(scope="module")
+def rendered(figures):
+    """The figures, drawn once."""
+    return {name: render(figure) for name, figure in figures.items()}
+
+
+def test_figures_are_those_that_were_reviewed(rendered, reviewed):
+    pictures = {name: canvas.buffer_rgba() for name, canvas in rendered.items()}
+    reviewed.check("sweep", pictures)
+
+
+def test_every_figure_is_there_and_no_text_leaves_it(figures, rendered):
     assert set(figures) == {"history", "parallel", "importance", "learning_rate"}
     for name, figure in figures.items():
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        box = figure.get_tightbbox(canvas.get_renderer())
+        box = figure.get_tightbbox(rendered[name].get_renderer())
         assert min(box.x0, box.y0) >= -0.02, name
         assert (np.array(box.max) <= figure.get_size_inches() + 0.02).all(), name
 

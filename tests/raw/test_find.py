@@ -240,7 +240,9 @@ def test_several_whole_sets_are_refused_with_their_names_unless_one_is_chosen(
     for name in names:
         data = training if name == "letters" else testing
         write_files(tmp_path / "gzip", emnist(name, data, testing))
-    with refused("3 sets", *(f"gzip/emnist-{name}" for name in names), "setting files"):
+    sets = [f"gzip/emnist-{name}" for name in names]
+    choice = f"choose one with the setting files, such as files: {sets[0]}"
+    with refused(f"there are 3 sets: {', '.join(sets)}; {choice}"):
         open_raw(tmp_path)
     for wanted in ("emnist-letters", "gzip/emnist-letters", "EMNIST_letters"):
         splits, _ = open_raw(tmp_path, wanted)

@@ -746,6 +746,10 @@ def test_names_are_never_executed(page, models, few_digits, tmp_path):
     assert page.locator("#inside-name").inner_text() == name
 
 
+def test_the_page_is_the_one_that_was_reviewed(models, few_digits, reviewed):
+    reviewed.check("draw", {"page": draw_page(models, few_digits)})
+
+
 def test_the_page_links_to_the_report_and_the_same_models_give_the_same_page(
     drawing, models, few_digits
 ):

@@ -436,6 +436,10 @@ def test_a_single_variant_is_not_marked_as_best(content, report):
     assert ">best<" not in report_page(alone)
 
 
+def test_the_page_is_the_one_that_was_reviewed(report, reviewed):
+    reviewed.check("report", {"page": report.read_text(encoding="utf-8")})
+
+
 def test_the_same_content_gives_the_same_bytes(content, report):
     assert report_page(replace(content, history=content.history.copy())) == report.read_text()
 

@@ -14,6 +14,10 @@ import pandas as pd
 import pytest
 from distributed import Client
 
+from pipeline.base.errors import ClusterError
+from pipeline.tuning.cluster import open_cluster
+from pipeline.tuning.fingerprint import own_fingerprint
+from pipeline.tuning.worker import TrialData
 from tests.conftest import ROOT, changed_params
 
 RESULTS = (
@@ -206,6 +210,26 @@ def test_a_worker_with_other_code_is_a_one_line_error(sample, tmp_path):
         (line,) = process.stderr.read().splitlines()
     assert line.startswith("Error: the worker tcp://127.0.0.1:")
     assert line.endswith("has another version of this project's code")
+
+
+@pytest.mark.slow
+def test_workers_that_do_not_answer_are_named(sample, tmp_path, monkeypatch):
+    folder = copied(sample, tmp_path / "project")
+    monkeypatch.setattr("pipeline.tuning.cluster.ANSWER", 8)
+    with cluster(folder, 7) as address:
+        with Client(address) as client:
+            pids = client.run(os.getpid)
+        silent = sorted(pids)[1:3]
+        data = TrialData(b"", b"", own_fingerprint(), in_memory=True)
+        for worker in silent:
+            os.kill(pids[worker], signal.SIGSTOP)
+        try:
+            with pytest.raises(ClusterError) as caught, open_cluster(address, None, "name", data):
+                pass
+        finally:
+            for worker in silent:
+                os.kill(pids[worker], signal.SIGCONT)
+    assert str(caught.value) == f"not all workers answered within 8 s; restart {', '.join(silent)}"
 
 
 @pytest.mark.long
