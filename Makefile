@@ -60,14 +60,17 @@ setup: .venv/installed  ## install what the pipeline needs into .venv
 
 # DVC writes two files of its own in place, and a kill in that moment leaves one that it refuses to
 # read. Without them it can go on; what is no longer in dvc.lock runs again. Nothing else is touched,
-# and not a dvc.lock with a merge's conflicts.
-mend:  ## repair what a kill at the wrong moment left of DVC's own files
+# and not a dvc.lock with a merge's conflicts. Where DVC links outputs into its cache and the cache has
+# lost them, it stops at links that lead nowhere; what they stood for runs again.
+mend:  ## repair what a kill or a lost cache left of DVC's own files
 	@[ -s .dvc/tmp/rwlock ] || rm -f .dvc/tmp/rwlock
 	@[ ! -e dvc.lock ] || dvc stage list >/dev/null 2>&1 || grep -q '^<<<<<<<' dvc.lock || { \
 		mv dvc.lock dvc.lock.tmp; \
 		if dvc stage list >/dev/null 2>&1; then \
 			rm dvc.lock.tmp; echo "dvc.lock was cut short and is made anew"; \
 		else mv dvc.lock.tmp dvc.lock; fi; }
+	@find data models metrics plots report -type l -lname '*/files/md5/*' ! -exec test -e {} \; \
+		-exec rm {} + 2>/dev/null || true
 
 reset:  ## go back to the committed state: git restore -SW . && dvc checkout
 	git restore -SW . && dvc checkout

@@ -141,9 +141,15 @@ def undisturbed(folder: Path) -> tuple[dict[str, bytes], dict[str, float]]:
     return content(folder), times
 
 
+BROKEN = r"^ERROR.*(dvc.lock|RWLock-file)|^'\./dvc.lock'"
+"""What DVC says of a file of its own, because it was killed while it wrote that file."""
+LOST = r"^ERROR: (unexpected error - |failed to reproduce '.*': )\[Errno 2\]"
+"""What DVC says of an output that is a link to what the cache has lost."""
+
+
 def cut_short(said: str) -> bool:
-    """Whether DVC refuses a file of its own, because it was killed while it wrote that file."""
-    return bool(re.search(r"^ERROR.*(dvc.lock|RWLock-file)|^'\./dvc.lock'", said, re.M))
+    """Whether DVC refuses to go on before `make mend`."""
+    return bool(re.search(f"{BROKEN}|{LOST}", said, re.M))
 
 
 def mend(folder: Path) -> None:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.faults.actions import ACTIONS, OFTEN, OWN, Clone, left_over, lost, make_clone, unreadable
-from tests.faults.kill import show
+from tests.faults.kill import LOST, show
 from tests.faults.project import shell
 from tests.faults.shrink import shrink
 from tests.faults.truth import Truth, outputs
@@ -43,7 +43,8 @@ def faults(clone: Clone, truth: Truth) -> list[str]:
     """Return what is wrong after an action, and forget what its commands said."""
     found, clone.faults = clone.faults, []
     for said in clone.said:
-        if "Traceback (most recent call last)" in said or "unexpected error" in said:
+        crashed = "unexpected error" in said and not re.search(LOST, said, re.M)
+        if "Traceback (most recent call last)" in said or crashed:
             found.append(said)
         if re.search(r"^Error: .*" + AFTER, said, re.M):
             found.append(f"a message of more than one line:\n{said}")

@@ -79,6 +79,19 @@ def test_a_stage_that_nobody_but_a_user_started_outlives_its_shell(tmp_path):
         os.kill(stage, signal.SIGTERM)
 
 
+def test_make_mend_removes_links_to_what_the_cache_has_lost_and_no_others(tmp_path):
+    cache = tmp_path / ".dvc/cache/files/md5/ab"
+    for folder in (cache, tmp_path / "models", tmp_path / "data"):
+        folder.mkdir(parents=True)
+    (cache / "there").touch()
+    links = {"models/lost": cache / "cd", "models/kept": cache / "there", "data/own": "/nowhere"}
+    for name, target in links.items():
+        (tmp_path / name).symlink_to(target)
+    make = [shutil.which("make"), "-s", "-f", ROOT / "Makefile", "mend"]
+    subprocess.run(make, cwd=tmp_path, check=True, capture_output=True)
+    assert {name for name in links if (tmp_path / name).is_symlink()} == {"models/kept", "data/own"}
+
+
 LOCK = "schema: '2.0'\nstages:\n  some:\n    cmd: 'true'\n"
 
 
