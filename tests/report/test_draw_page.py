@@ -685,8 +685,9 @@ def test_everything_focusable_has_a_name(drawing):
     assert all(images)
 
 
-def test_the_summary_is_announced_once_after_drawing_pauses(drawing):
-    drawing.evaluate(
+def test_the_summary_is_announced_once_after_drawing_pauses(clocked_page, address):
+    clocked_page.goto(address)
+    clocked_page.evaluate(
         """() => {
             window.heard = [];
             const region = document.querySelector("[role=status]");
@@ -694,14 +695,13 @@ def test_the_summary_is_announced_once_after_drawing_pauses(drawing):
                 .observe(region, { childList: true, characterData: true, subtree: true });
         }"""
     )
-    drawing.clock.install()
-    drawing.clock.pause_at("2100-01-01")
+    clocked_page.clock.pause_at("2100-01-01")
     for number in (1, 8):
-        trace(drawing, HANDWRITING[number])
-        drawing.clock.run_for(100)  # shorter than a pause
-        assert drawing.evaluate("heard") == []
-    drawing.clock.run_for(2000)
-    assert drawing.evaluate("heard") == [drawing.locator("#summary").inner_text()]
+        trace(clocked_page, HANDWRITING[number])
+        clocked_page.clock.run_for(100)  # shorter than a pause
+        assert clocked_page.evaluate("heard") == []
+    clocked_page.clock.run_for(2000)
+    assert clocked_page.evaluate("heard") == [clocked_page.locator("#summary").inner_text()]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

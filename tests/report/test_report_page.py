@@ -853,36 +853,34 @@ def test_moments_are_chosen_with_the_keyboard(page, content, report):
         assert_shows(page, content, "squares", number)
 
 
-def test_play_goes_from_the_first_moment_to_the_last_and_stops(page, content, report):
-    page.clock.install(time=0)
-    show(page, report)
-    page.clock.pause_at(3_600_000)
+def test_play_goes_from_the_first_moment_to_the_last_and_stops(clocked_page, content, report):
+    show(clocked_page, report)
+    clocked_page.clock.pause_at(3_600_000)
     last = len(content.variants["quick"].moments) - 1
-    play = page.locator("#learning-play")
+    play = clocked_page.locator("#learning-play")
     play.click()  # from the last moment it begins anew
-    assert_shows(page, content, "quick", 0)
+    assert_shows(clocked_page, content, "quick", 0)
     assert play.inner_text() == "Pause"
-    page.clock.run_for(500)
-    assert_shows(page, content, "quick", 1)
+    clocked_page.clock.run_for(500)
+    assert_shows(clocked_page, content, "quick", 1)
     play.click()
-    page.clock.run_for(5000)
-    assert_shows(page, content, "quick", 1)
+    clocked_page.clock.run_for(5000)
+    assert_shows(clocked_page, content, "quick", 1)
     play.click()
-    page.clock.run_for(5000)
-    assert_shows(page, content, "quick", last)
+    clocked_page.clock.run_for(5000)
+    assert_shows(clocked_page, content, "quick", last)
     assert play.inner_text() == "Play"
 
 
-def test_nothing_moves_by_itself_for_readers_who_asked_for_that(page, content, report):
-    page.clock.install()
-    page.emulate_media(reduced_motion="reduce")
-    show(page, report)
-    button = page.locator("#learning-play")
+def test_nothing_moves_by_itself_for_readers_who_asked_for_that(clocked_page, content, report):
+    clocked_page.emulate_media(reduced_motion="reduce")
+    show(clocked_page, report)
+    button = clocked_page.locator("#learning-play")
     assert button.inner_text() == "Next"
     for number in (0, 1, 2):
         button.click()
-        page.clock.run_for(5000)
-        assert_shows(page, content, "quick", number)
+        clocked_page.clock.run_for(5000)
+        assert_shows(clocked_page, content, "quick", number)
 
 
 def test_what_training_has_changed_is_shown_without_the_initial_weights(page, content, report):
