@@ -48,7 +48,7 @@ STAGES = (
     *((stage, variant) for stage in ("train", "evaluate", "visualize") for variant in SMALL),
     ("compare",), ("report",),
 )  # fmt: skip
-PYTEST = ("pytest", "-q", "-n", "0", "-m", "not slow", "-p", "no:cacheprovider")
+PYTEST = ("pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider")
 PATIENCE = 400
 """Seconds for the tests of a mutant. One that needs longer, as in an endless loop, is noticed."""
 MEMORY = 12 << 30
@@ -323,7 +323,9 @@ def _run(project: Path, arguments: Sequence[str], seconds: float | None = None) 
     """Run a module of Python in a copy of the project; return its exit code, None after a time."""
     with subprocess.Popen(
         [sys.executable, "-m", *arguments], cwd=project, start_new_session=True,
-        env=os.environ | {"PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"},
+        env=os.environ
+        | {"PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"}
+        | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},  # a second per mutant
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY)),
     ) as running:  # fmt: skip
@@ -349,11 +351,18 @@ def copied(folder: Path) -> Path:
 @click.argument("paths", nargs=-1)
 @click.option("--count", default=100, show_default=True, help="Number of mutants.")
 @click.option("--seed", default=1, show_default=True, help="Seed of their choice.")
+@click.option("--start", default=0, show_default=True, help="Number of those tried before.")
 @click.option("--seconds", default=10**6, show_default=True, help="Start none after this time.")
 @click.option("--jobs", default=2, show_default=True, help="Mutants tried at once.")
 @click.option("--noted", type=click.Path(path_type=Path), help="Folder of what tests run, to keep.")
 def main(
-    paths: tuple[str, ...], count: int, seed: int, seconds: float, jobs: int, noted: Path | None
+    paths: tuple[str, ...],
+    count: int,
+    seed: int,
+    start: int,
+    seconds: float,
+    jobs: int,
+    noted: Path | None,
 ) -> None:
     """Try mutants of PATHS (folders or files; all of pipeline/) and print those that survive."""
     files = [
@@ -362,7 +371,7 @@ def main(
         and not path.relative_to(ROOT).as_posix().startswith(EXCLUDED)
     ]  # fmt: skip
     every = [(path, *mutant) for path in files for mutant in mutants(path)]
-    chosen = random.Random(seed).sample(every, min(count, len(every)))
+    chosen = random.Random(seed).sample(every, min(count, len(every)))[start:]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         projects = [copied(folder / f"project{number}") for number in range(jobs)]

@@ -15,8 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,13 +46,6 @@ class Reviewed:
         else:
             assert found.keys() == known.get(group, {}).keys()
             assert not differ, f"{group}: {', '.join(differ)} changed; run `make review` and look"
-
-
-def render(figure: Figure) -> FigureCanvasAgg:
-    """Draw a figure."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return canvas
 
 
 def digest(content: str | np.ndarray) -> str:

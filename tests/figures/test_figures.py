@@ -37,7 +37,7 @@ from pipeline.nn.network import DIVIDED, Architecture, initialize_network
 from pipeline.nn.prediction import predict_probabilities
 from pipeline.nn.training import make_network
 from tests.conftest import ROOT
-from tests.reviewed import render
+from tests.figures.rendered import render
 
 DIGITS = tuple("0123456789")
 FASHION = tuple(read_params(ROOT / "params.yaml").datasets["fashion-mnist"].class_names)

@@ -9,7 +9,7 @@ from matplotlib.colors import same_color, to_rgb
 
 from pipeline.figures.style import ORANGE, save_png
 from pipeline.figures.sweeps import NEAREST, parallel_figure, sweep_figures
-from tests.reviewed import render
+from tests.figures.rendered import render
 
 LOGARITHMIC = {"lr", "batch_size"}
 
