@@ -8,7 +8,7 @@ export LOGNAME ?= $(shell id -un 2>/dev/null || id -u)
 export HOME ?= $(shell $(PYTHON) -c 'from pathlib import Path; print(Path.home())' 2>/dev/null \
 	|| echo $(CURDIR)/.dvc/tmp)
 
-.PHONY: all help report experiments setup mend reset test long review slow extras bench records gpu-check fuzz lint format lock dist
+.PHONY: all help report experiments setup mend reset test long slow extras bench records gpu-check fuzz lint format lock dist
 
 all: setup mend  ## set up, run the pipeline, show the results
 	dvc repro
@@ -83,9 +83,6 @@ test: .venv/tested  ## run the tests
 
 long: .venv/tested  ## run the tests that make test leaves out, as .ci/run does
 	$(PARALLEL) -m "long and not slow"
-
-review: .venv/tested  ## write changed pictures and pages to reviewed/, to look at, and accept them
-	pytest -q -n 0 --review reviewed -k reviewed
 
 # Tests that start clusters and servers, or repeat things many times.
 slow: extras  ## run these and the longest tests

@@ -18,8 +18,8 @@ from hypothesis import settings
 
 from pipeline.datasets.images import LabelledImages
 from pipeline.raw.sample import read_sample
+from tests import reviewed
 from tests.clone import VARIANTS, shell
-from tests.reviewed import Reviewed
 
 settings.register_profile("default", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("default")
@@ -33,8 +33,13 @@ LONGEST = (
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option of `make review`."""
+    """Add the option that accepts what a change has altered."""
     parser.addoption("--review", type=Path, help="folder for changed pictures and pages")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell where changed pictures and pages go."""
+    reviewed.folder = config.getoption("--review")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -54,12 +59,6 @@ def few_digits(digits: LabelledImages) -> LabelledImages:
     """200 real digits, 20 of each, mixed."""
     rows = np.arange(5000).reshape(10, 500)[:, :20].T.reshape(-1)
     return digits.take(rows)
-
-
-@pytest.fixture(scope="session")
-def reviewed(request: pytest.FixtureRequest) -> Reviewed:
-    """Pictures and pages that someone has looked at."""
-    return Reviewed(request.config.getoption("--review"))
 
 
 @pytest.fixture(scope="session")

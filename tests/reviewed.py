@@ -1,61 +1,100 @@
-"""Pictures and pages that someone has looked at: a change must not alter them unnoticed.
+"""What someone has read or looked at: a change must not alter it unnoticed.
 
-    make review
+Messages are kept as they are, in `messages.json`; pictures and pages by their digests, in
+`reviewed.json`. To accept what a change has altered, run the tests that fail with
 
-writes those that differ to `reviewed/`, to be looked at, and keeps their digests.
+    pytest -n 0 --review FOLDER tests/...
+
+It writes pictures and pages that differ to FOLDER, to be looked at; `git diff` shows the messages.
 """
 
 import hashlib
 import importlib.metadata
 import json
+import os
 import re
+import sys
+from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
-DIGESTS = Path(__file__).with_suffix(".json")
+DIGESTS = ROOT / "tests/reviewed.json"
+MESSAGES = ROOT / "tests/messages.json"
 DRAWN_BY = ("matplotlib", "numpy", "pillow", "vl-convert-python")
+WORDED_BY = ("numpy", "pillow", "pyarrow", "pydantic")
+PYTHON = (3, 11)
+"""The Python whose messages these are; others word some differently."""
+ELSEWHERE = {
+    rf"{re.escape(str(ROOT))}/": "",
+    r"/\S*?/pytest-\d+/(popen-gw\d+/)?[^/\s]+": "TMP",
+    r"TMP/": "",
+    r"(?<=127.0.0.1:)\d+|(?<=--port )\d+": "PORT",
+    r"(?<=_ssl.c:)\d+": "LINE",
+    r"\d+(?= bytes per second)": "SOME",
+    r"\S{22}==(?= |$)": "DIGEST",
+}
+"""Patterns of what differs between runs and machines, and what stands in their place."""
+
+folder: Path | None = None
+"""Where to put what differs, if that is to be accepted. Set by the option --review."""
+_told: defaultdict[str, set[str]] = defaultdict(set)
 
 
-@dataclass
-class Reviewed:
-    """Compares with the digests. folder: where to put what differs, if that is to be kept."""
-
-    folder: Path | None
-
-    def check(self, group: str, contents: Mapping[str, str | np.ndarray]) -> None:
-        """Compare pages (texts) or pictures (height, width, 4) of a group with those reviewed."""
-        locked = dict(
-            re.findall(r"^([a-z0-9-]+)==([^ ;]+)", (ROOT / "requirements.lock").read_text(), re.M)
-        )
-        for name in DRAWN_BY:
-            if importlib.metadata.version(name) != locked[name]:
-                pytest.skip(f"drawn by another {name} than the locked one")
-        found = {name: digest(content) for name, content in contents.items()}
-        known = json.loads(DIGESTS.read_text())
-        differ = [name for name in found if known.get(group, {}).get(name) != found[name]]
-        if self.folder:
-            for name in differ:
-                write(contents[name], self.folder / f"{group}-{name}")
-            DIGESTS.write_text(json.dumps(known | {group: found}, indent=2, sort_keys=True) + "\n")
-        else:
-            assert found.keys() == known.get(group, {}).keys()
-            assert not differ, f"{group}: {', '.join(differ)} changed; run `make review` and look"
+def check_drawn(group: str, contents: Mapping[str, str | np.ndarray]) -> None:
+    """Compare pages (texts) or pictures (height, width, 4) of a group with those reviewed."""
+    if not _locked(DRAWN_BY):
+        pytest.skip("drawn by other packages than the locked ones")
+    found = {name: _digest(content) for name, content in contents.items()}
+    known = json.loads(DIGESTS.read_text())
+    differ = [name for name in found if known.get(group, {}).get(name) != found[name]]
+    if folder:
+        for name in differ:
+            _write(contents[name], folder / f"{group}-{name}")
+        _keep(DIGESTS, known | {group: found})
+        return
+    assert found.keys() == known.get(group, {}).keys(), f"{group}: see {__name__}"
+    assert not differ, f"{group}: {', '.join(differ)} changed; see {__name__}"
 
 
-def digest(content: str | np.ndarray) -> str:
-    """Return a digest of a page or a picture."""
+def check_message(message: str) -> None:
+    """Compare a message in the running test with those reviewed."""
+    test = os.environ["PYTEST_CURRENT_TEST"].rpartition(" ")[0]
+    for pattern, instead in ELSEWHERE.items():
+        message = re.sub(pattern, instead, message)
+    _told[test].add(message)
+    known = json.loads(MESSAGES.read_text("utf-8"))
+    if folder:
+        _keep(MESSAGES, known | {test: sorted(_told[test])})
+    elif _locked(WORDED_BY) and sys.version_info[:2] == PYTHON:
+        assert message in known.get(test, ()), f"see {__name__}"
+
+
+@cache
+def _locked(names: tuple[str, ...]) -> bool:
+    """Whether packages are of the locked versions; others draw and word things differently."""
+    lock = (ROOT / "requirements.lock").read_text()
+    locked = dict(re.findall(r"^([a-z0-9-]+)==([^ ;]+)", lock, re.M))
+    return all(importlib.metadata.version(name) == locked[name] for name in names)
+
+
+def _keep(path: Path, content: Mapping[str, Any]) -> None:
+    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
+    path.write_text(f"{text}\n", encoding="utf-8")
+
+
+def _digest(content: str | np.ndarray) -> str:
     data = content.encode() if isinstance(content, str) else np.ascontiguousarray(content).tobytes()
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-def write(content: str | np.ndarray, path: Path) -> None:
-    """Write a page or a picture; the suffix is added."""
+def _write(content: str | np.ndarray, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(content, str):
         path.with_name(path.name + ".html").write_text(content, encoding="utf-8")

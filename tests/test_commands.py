@@ -228,6 +228,8 @@ def test_try_takes_the_numbers_as_options_and_refuses_too_many_images(project, f
     result = command(project, "try", "tiny", "--train-images", 9999, "--test-images", 5)
     assert result.exit_code == 1
     assert result.stderr == "Error: --train-images must be at most 3000, got 9999\n"
+    result = command(project, "try", "tiny", "--train-images", 3000, "--test-images", 9999)
+    assert result.stderr == "Error: --test-images must be at most 500, got 9999\n"
 
 
 def test_try_refuses_an_unknown_variant_before_it_prompts(project):

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.base.errors import DataError
 from pipeline.datasets.examples import Description, Examples
 from pipeline.ensemble import choose_best, measure_together
 from pipeline.metrics import wilson_interval
 from pipeline.nn.model_file import Model
 from pipeline.nn.network import Architecture, Network
+from tests.refusal import refused
 from tests.splits import SCALE
 
 CLASSES = ("a", "b", "c")
@@ -89,5 +89,5 @@ def test_the_test_images_do_not_choose_the_best(models):
 def test_a_network_for_other_images_is_refused(models, changes, message):
     models[1] = replace(models[1], **changes)
     images = images_of(FIRST, SECOND, THIRD)
-    with pytest.raises(DataError, match=message):
+    with refused(match=message):
         measure_together(models, images, images)

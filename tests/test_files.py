@@ -1,15 +1,19 @@
 """Files and folders are whole or absent, whatever goes wrong while they are written."""
 
 import errno
+import fcntl
+import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from pipeline.base.errors import DataError, PipelineError
 from pipeline.base.files import (
+    check_undisturbed,
     copy_file,
     read_json,
     whole_file,
@@ -18,6 +22,7 @@ from pipeline.base.files import (
 )
 from pipeline.base.tables import read_table
 from tests.conftest import ROOT
+from tests.refusal import refused
 
 
 def names(folder):
@@ -92,22 +97,22 @@ def test_an_interruption_between_the_two_renames_restores_the_older_folder(
 def test_a_file_that_cannot_be_written_is_named_in_one_line(tmp_path):
     (tmp_path / "a").write_text("a file where a folder should be")
     for whole in (whole_file, whole_folder):
-        with pytest.raises(PipelineError) as refused, whole(tmp_path / "a" / "b"):
+        with pytest.raises(PipelineError) as caught, whole(tmp_path / "a" / "b"):
             pass
-        assert str(refused.value).startswith(str(tmp_path / "a"))
-        assert "\n" not in str(refused.value)
+        assert str(caught.value).startswith(str(tmp_path / "a"))
+        assert "\n" not in str(caught.value)
 
 
 def test_an_unreadable_file_other_than_the_target_is_named(tmp_path):
-    with pytest.raises(PipelineError) as refused, whole_file(tmp_path / "a"):
+    with pytest.raises(PipelineError) as caught, whole_file(tmp_path / "a"):
         (tmp_path / "gone").read_text()
-    assert str(refused.value) == f"{tmp_path / 'gone'}: No such file or directory"
+    assert str(caught.value) == f"{tmp_path / 'gone'}: No such file or directory"
 
 
 def test_a_full_disk_is_reported_for_the_file_being_written(tmp_path):
-    with pytest.raises(PipelineError) as refused, whole_file(tmp_path / "a"):
+    with pytest.raises(PipelineError) as caught, whole_file(tmp_path / "a"):
         raise OSError(errno.ENOSPC, "No space left on device")
-    assert str(refused.value) == f"{tmp_path / 'a'} cannot be written: No space left on device"
+    assert str(caught.value) == f"{tmp_path / 'a'} cannot be written: No space left on device"
     assert names(tmp_path) == []
 
 
@@ -123,14 +128,14 @@ def test_json_refuses_numbers_that_are_not_finite_and_keeps_the_older_file(tmp_p
 )
 def test_anything_but_a_json_object_is_refused_with_its_name(tmp_path, content, rule):
     (tmp_path / "a.json").write_text(content)
-    with pytest.raises(DataError, match=rule) as refused:
+    with pytest.raises(DataError, match=rule) as caught:
         read_json(tmp_path / "a.json")
-    assert "a.json" in str(refused.value)
+    assert "a.json" in str(caught.value)
 
 
 def test_missing_files_are_refused_with_their_names(tmp_path):
     for read in (read_json, read_table, lambda path: copy_file(path, tmp_path / "b")):
-        with pytest.raises(DataError, match="gone"):
+        with refused(match="gone"):
             read(tmp_path / "gone")
 
 
@@ -189,11 +194,74 @@ def test_files_are_written_where_the_file_system_has_no_locks(tmp_path, monkeypa
 
 def test_an_error_in_a_folder_that_is_being_written_shows_the_final_name(tmp_path):
     full = OSError(errno.ENOSPC, "No space left on device")
-    with pytest.raises(PipelineError) as refused, whole_folder(tmp_path / "a") as folder:
+    with pytest.raises(PipelineError) as caught, whole_folder(tmp_path / "a") as folder:
         write_or_fail(folder / "b", full)
-    assert str(refused.value) == f"{tmp_path}/a/b cannot be written: No space left on device"
+    assert str(caught.value) == f"{tmp_path}/a/b cannot be written: No space left on device"
 
 
 def write_or_fail(path, error):
     with whole_file(path):
         raise error
+
+
+def replace(path, content):
+    """Put another file in place of one, as `dvc checkout` does."""
+    path.with_name("other").write_text(content)
+    path.with_name("other").replace(path)
+
+
+def test_what_another_program_changed_while_a_stage_ran_is_named(tmp_path):
+    write_json(tmp_path / "models/a.json", {})
+    write_json(tmp_path / ".checkpoints/a.json", {})
+    with whole_folder(tmp_path / "data") as folder:
+        (folder / "train").touch()
+    check_undisturbed(tmp_path)
+    (tmp_path / ".checkpoints/a.json").unlink()  # temporary, and removed by the stage itself
+    check_undisturbed(tmp_path)
+    replace(tmp_path / "data/train", "")
+    with refused(match="^data was changed by another program, such as dvc checkout"):
+        check_undisturbed(tmp_path)
+    with whole_folder(tmp_path / "data") as folder:
+        (folder / "train").touch()
+    check_undisturbed(tmp_path)
+    (tmp_path / "models/a.json").unlink()
+    with refused(match="^models/a.json was changed"):
+        check_undisturbed(tmp_path)
+
+
+def test_a_program_that_is_about_to_change_results_is_waited_for(tmp_path):
+    write_json(tmp_path / "a.json", {})
+    (tmp_path / ".dvc/tmp").mkdir(parents=True)
+    with open(tmp_path / ".dvc/tmp/lock", "w") as lock:  # as DVC holds it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        late = threading.Timer(0.3, lambda: (replace(tmp_path / "a.json", ""), lock.close()))
+        late.start()
+        with refused(match="^a.json was changed"):
+            check_undisturbed(tmp_path)
+        late.join()
+
+
+STAGE = """
+import click, os
+from pathlib import Path
+from pipeline.base.command import Command
+from pipeline.base.files import write_json
+
+@click.command(cls=Command)
+def main():
+    write_json(Path("a.json"), {})
+    os.replace("b.json", "a.json")
+
+main()
+"""
+
+
+@pytest.mark.parametrize("in_dvc", [True, False])
+def test_a_stage_that_dvc_runs_fails_if_its_results_were_changed(tmp_path, in_dvc):
+    (tmp_path / "b.json").touch()
+    done = subprocess.run(
+        [sys.executable, "-c", STAGE], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | ({"DVC_STAGE": "stage"} if in_dvc else {}),
+    )  # fmt: skip
+    assert done.returncode == in_dvc
+    assert done.stderr.startswith("Error: a.json was changed by another program" if in_dvc else "")

@@ -9,6 +9,7 @@ from pipeline.base.errors import SettingsError
 from pipeline.base.params import SpaceSettings, VariantSettings
 from pipeline.base.params_file import read_params
 from tests.conftest import ROOT
+from tests.refusal import refused
 
 BROAD = "sweep.spaces.broad"
 SHIPPED = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
@@ -214,16 +215,16 @@ def test_a_setting_that_is_left_out_changes_nothing():
     ],
 )
 def test_a_bad_setting_is_one_line_with_key_rule_and_value(path, key, value, message):
-    with pytest.raises(SettingsError) as refused:
+    with pytest.raises(SettingsError) as caught:
         read_params(changed(path, key, value))
-    assert message in str(refused.value)
-    assert str(path) in str(refused.value)
-    assert "\n" not in str(refused.value)
+    assert message in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_momentum_is_refused_with_adam(path):
     changed(path, "variants.two_hidden.optimizer", "adam")
-    with pytest.raises(SettingsError, match=r"two_hidden.momentum must be 0 with optimizer adam"):
+    with refused(error=SettingsError, match=r"two_hidden.momentum must be 0 with optimizer adam"):
         read_params(path)
 
 
@@ -252,7 +253,7 @@ UNSAFE = dict.fromkeys(
 def test_an_unsafe_variant_name_is_refused(path, name, rule):
     with shipped(path) as content:
         content["variants"][name] = content["variants"]["tiny"]
-    with pytest.raises(SettingsError, match=rule):
+    with refused(error=SettingsError, match=rule):
         read_params(path)
 
 
@@ -287,13 +288,13 @@ def test_names_that_differ_only_in_case_are_refused(path, key, first, second):
 )
 def test_a_file_without_settings_is_refused_in_one_line(path, content, message):
     path.write_text(content)
-    with pytest.raises(SettingsError, match=message) as refused:
+    with pytest.raises(SettingsError, match=message) as caught:
         read_params(path)
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_is_reported_in_one_line(path):
-    with pytest.raises(SettingsError, match=r"params.yaml cannot be read: No such file"):
+    with refused(error=SettingsError, match=r"params.yaml cannot be read: No such file"):
         read_params(path)
 
 
@@ -313,7 +314,7 @@ def test_without_overrides_a_variant_keeps_its_own_settings():
 
 def test_an_unknown_variant_is_refused_with_the_known_ones():
     settings = read_params(ROOT / "params.yaml")
-    with pytest.raises(SettingsError, match=r"must be one of distorted, .*, got deep"):
+    with refused(error=SettingsError, match=r"must be one of distorted, .*, got deep"):
         settings.variant("deep")
 
 

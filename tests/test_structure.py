@@ -1,6 +1,7 @@
 """The plan of the house: which way imports point, and that dvc.yaml tells DVC of every one."""
 
 import ast
+import json
 import re
 import shutil
 from functools import cache
@@ -11,6 +12,7 @@ from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
 from tests.conftest import ROOT
+from tests.reviewed import MESSAGES
 
 STAGES = sorted(path.stem for path in (ROOT / "stages").glob("*.py") if path.stem != "__init__")
 BY_HAND = ["repeat"]  # run by no dvc.yaml
@@ -151,3 +153,9 @@ def test_params_yaml_has_the_layout_that_dvc_writes(
     copy = shutil.copy(ROOT / "params.yaml", tmp_path)
     apply_overrides(copy, ["seed=0"])
     assert Path(copy).read_text() == (ROOT / "params.yaml").read_text()
+
+
+def test_every_message_that_was_reviewed_belongs_to_a_test():
+    for place in json.loads(MESSAGES.read_text("utf-8")):
+        file, name = place.partition("[")[0].split("::")
+        assert f"def {name}(" in (ROOT / file).read_text("utf-8"), place

@@ -2,7 +2,8 @@
 
 A user's mistake is reported as one line, with exit code 1. On SIGTERM and Ctrl-C a command removes
 its temporary files before it exits. A stage started by DVC ends when DVC does; otherwise a killed
-`dvc repro` could leave a process behind that writes into the results of the next run.
+`dvc repro` could leave a process behind that writes into the results of the next run. A stage fails
+whose results another program changed before DVC could record them.
 """
 
 import os
@@ -13,11 +14,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from pipeline.base.errors import PipelineError, printable
+from pipeline.base.files import check_undisturbed
 
 _PARENT = os.getppid()
 """Read at import, while the parent is most likely still running."""
@@ -31,13 +34,17 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
-        if "DVC_STAGE" in os.environ:  # set by DVC for the stages that it runs
+        in_dvc, project = "DVC_STAGE" in os.environ, Path.cwd()
+        if in_dvc:
             threading.Thread(target=_end_with_parent, daemon=True).start()
         if isinstance(sys.stdout, TextIOWrapper):  # the terminal may lack characters of a name
             sys.stdout.reconfigure(errors="replace")
         try:
             with _sigterm_unwinds():
-                return super().invoke(ctx)
+                result = super().invoke(ctx)
+                if in_dvc:
+                    check_undisturbed(project)
+                return result
         except PipelineError as error:
             raise click.ClickException(str(error)) from error
         except MemoryError as error:

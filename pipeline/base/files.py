@@ -8,12 +8,17 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import DataError, PipelineError
+
+_Identity = dict[Path, tuple[int, int]]
+_written: dict[Path, _Identity] = {}
+"""Files and folders that this process has written: inode and time of each file in them."""
 
 
 @contextmanager
@@ -28,6 +33,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         yield temporary
         temporary.replace(path)
+        _written[path.absolute()] = _identity(path)
 
 
 @contextmanager
@@ -44,6 +50,42 @@ def whole_folder(path: Path) -> Iterator[Path]:
         yield new
         with _alone_in(path.parent):
             _replace_folder(new, path)
+            _written[path.absolute()] = _identity(path)
+
+
+def check_undisturbed(project: Path) -> None:
+    """Raise DataError if another program has changed what this process wrote into a project.
+
+    While a stage runs, DVC lets `dvc checkout` and others change the stage's outs, and would record
+    theirs as its results. One that is at work now is waited for.
+    """
+    _wait_until_free(project / ".dvc/tmp/lock")
+    inside = [path for path in _written if path.is_relative_to(project)]
+    for path in inside:
+        name = path.relative_to(project)
+        temporary = any(part.startswith(".") for part in name.parts)
+        if not temporary and _identity(path) != _written[path]:
+            raise DataError(
+                f"{name} was changed by another program, such as dvc checkout, while this stage "
+                "ran; run dvc repro again"
+            )
+
+
+def _wait_until_free(lock: Path) -> None:
+    """Wait until no process holds a lock, or for so long that it may be of another kind."""
+    until = time.monotonic() + 20
+    while lock.exists() and time.monotonic() < until:
+        handle = _lock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if handle is not None:
+            os.close(handle)
+            return
+        time.sleep(0.02)
+
+
+def _identity(path: Path) -> _Identity:
+    files = path.rglob("*") if path.is_dir() else [path]
+    stats = ((file, file.stat()) for file in files if file.is_file())
+    return {file.absolute(): (stat.st_ino, stat.st_mtime_ns) for file, stat in stats}
 
 
 @contextmanager
@@ -177,10 +219,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def code_digest(package: Path, parts: Iterable[str]) -> str:
-    """Return the SHA-256 of some files and folders of code in a package, names included."""
+    """Return the SHA-256 of some files and folders of code in a package, names included.
+
+    Raises FileNotFoundError for one that does not exist: its code would not count.
+    """
     digest = hashlib.sha256()
     for part in parts:
         path = package / part
+        path.stat()
         inside = (file for suffix in ("py", "cu") for file in path.rglob(f"*.{suffix}"))
         for file in [path] if path.is_file() else sorted(inside):
             digest.update(file.relative_to(package).as_posix().encode() + file.read_bytes())

@@ -390,7 +390,7 @@ def _check_candidate(place: str, name: str, value: Any) -> None:
     try:
         VariantSettings.model_validate(with_values(any_variant, {name: value}))
     except ValidationError as error:
-        for detail in error.errors(include_url=False):
+        for detail in error.errors():
             if detail["type"] != "combination":
                 raise _broken(f"{place}: {sentence(detail)}") from error
 

@@ -26,7 +26,7 @@ def read_params(path: Path = Path("params.yaml")) -> Settings:
     try:
         return Settings.model_validate(content)
     except ValidationError as error:
-        lines = [sentence(detail) for detail in error.errors(include_url=False)]
+        lines = [sentence(detail) for detail in error.errors()]
         if len(lines) > MAX_SENTENCES:
             lines[MAX_SENTENCES:] = [f"and {len(lines) - MAX_SENTENCES} more"]
         raise SettingsError(f"{path}: {'; '.join(lines)}") from error

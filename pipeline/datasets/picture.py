@@ -187,7 +187,7 @@ def _kind(source: Path | BinaryIO) -> str:
         ("Windows icon (ICO)", start[:4] == b"\0\0\1\0"),
     ):
         if matches:
-            return f"a {name} file, which is not read here; save it as a PNG or JPEG picture"
+            return f"in {name} format, which is not read here; save it as a PNG or JPEG picture"
     return "not a PNG, JPEG, BMP, GIF or WebP picture"
 
 

@@ -58,6 +58,6 @@ def embedded_picture(name: str, png: bytes) -> Picture:
         with Image.open(io.BytesIO(png)) as image:
             width, height = image.size
     except OSError as error:
-        raise DataError(f"the figure {name} is not a valid image: {error}") from error
+        raise DataError(f"the figure {name} is not a whole PNG picture") from error
     data = base64.b64encode(png).decode()
     return Picture(f"data:image/png;base64,{data}", width, height)

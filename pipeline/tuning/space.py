@@ -116,7 +116,7 @@ def check_space(settings: Settings, variant: str, name: str) -> None:
             try:
                 VariantSettings.model_validate(with_values(base, tried))
             except ValidationError as error:
-                rule = "; ".join(detail["msg"] for detail in error.errors(include_url=False))
+                rule = error.errors()[0]["msg"]
                 shown = ", ".join(f"{key} {value}" for key, value in tried.items())
                 raise SettingsError(f"{place} allows {shown} for {variant}: {rule}") from error
 

@@ -283,8 +283,21 @@ def test_any_number_of_bits_is_read_from_a_picture_of_sixteen(tmp_path, digits, 
 )
 def test_other_kinds_of_pictures_are_named_with_a_remedy(tmp_path, content, kind):
     (tmp_path / "scan").write_bytes(content + bytes(100))
-    with refused(tmp_path / "scan", f"is a {kind} file, which is not read here; save it as a PNG"):
+    with refused(tmp_path / "scan", f"is in {kind} format, which is not read here"):
         read_picture(tmp_path / "scan")
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 9])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_stroke_alone_is_all_of_its_picture_at_an_edge_too(place, turned):
+    picture = np.full((60, 60), 255, np.uint8)
+    picture[place:40, 25:33] = 0
+    found = find_strokes(picture.T if turned else picture)
+    (symbol,) = found.symbols
+    assert found.is_all(symbol)
+    picture[50:56, 5:11] = 120
+    found = find_strokes(picture)
+    assert not found.is_all(found.symbols[-1])
 
 
 def test_a_light_background_is_doubted_where_pictures_are_taken_as_they_are(tmp_path):

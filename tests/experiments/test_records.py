@@ -5,10 +5,10 @@ import os
 import numpy as np
 import pytest
 
-from pipeline.base.errors import DataError
 from pipeline.base.files import read_json
 from pipeline.experiments.records import read_experiments
 from tests.clone import VARIANTS, shell
+from tests.refusal import refused
 
 
 @pytest.mark.long
@@ -21,13 +21,15 @@ def test_the_workspace_and_the_commit_are_read_from_dvc_git_and_the_cache(clone)
         assert one.metrics == summary
         assert one.settings["epochs"] == 2
         assert sorted(one.predictions) == sorted(VARIANTS)
+        for table in one.predictions.values():
+            assert table["label"].dtype.kind == table["prediction"].dtype.kind == "U"
         assert set(np.unique(one.history["variant"])) == set(VARIANTS)
     assert found[0].created is None
     assert found[1].created is not None
 
 
 def test_a_folder_without_dvc_is_an_error_of_one_line(tmp_path):
-    with pytest.raises(DataError, match=r"^dvc exp show failed: [^\n]*not inside"):
+    with refused(match=r"^dvc exp show failed: [^\n]*not inside"):
         read_experiments(tmp_path)
 
 
@@ -37,7 +39,13 @@ def test_dvcs_error_is_shown_and_not_where_it_offers_help(tmp_path, monkeypatch)
     program.write_text(f"#!/bin/sh\nprintf '{said}' >&2; exit 255\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    with pytest.raises(DataError, match=r"^dvc exp show failed: it is read-only$"):
+    with refused(match=r"^dvc exp show failed: it is read-only$"):
+        read_experiments(tmp_path)
+
+
+def test_a_missing_program_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with refused(match=r"^dvc is not installed, or not on PATH$"):
         read_experiments(tmp_path)
 
 

@@ -38,6 +38,7 @@ from pipeline.nn.prediction import predict_probabilities
 from pipeline.nn.training import make_network
 from tests.conftest import ROOT
 from tests.figures.rendered import render
+from tests.reviewed import check_drawn
 
 DIGITS = tuple("0123456789")
 FASHION = tuple(read_params(ROOT / "params.yaml").datasets["fashion-mnist"].class_names)
@@ -158,10 +159,10 @@ def test_no_text_leaves_its_figure_and_nothing_overlaps(drawn, rendered):
             assert not one.bbox.shrunk(0.98, 0.98).overlaps(other.bbox), (name, one, other)
 
 
-def test_figures_are_those_that_were_reviewed(request, rendered, reviewed):
+def test_figures_are_those_that_were_reviewed(request, rendered):
     network = request.node.callspec.id.replace(" ", "-")
     pictures = {name: canvas.buffer_rgba() for name, canvas in rendered.items()}
-    reviewed.check(f"figures-{network}", pictures)
+    check_drawn(f"figures-{network}", pictures)
 
 
 def check_texts(name, canvas):
@@ -197,7 +198,7 @@ def test_long_names_of_classes_are_shortened_and_stay_distinct():
     )  # fmt: skip
 
 
-def test_figures_of_many_classes_with_long_names_are_those_that_were_reviewed(test_set, reviewed):
+def test_figures_of_many_classes_with_long_names_are_those_that_were_reviewed(test_set):
     names = tuple(f"class number {number} of many" for number in range(24))
     model, test = model_of([16], names, "cross_entropy"), test_set(names)
     probabilities = predict_probabilities(model, test.inputs)
@@ -208,7 +209,7 @@ def test_figures_of_many_classes_with_long_names_are_those_that_were_reviewed(te
     for name, canvas in rendered.items():
         check_texts(name, canvas)
     pictures = {name: canvas.buffer_rgba() for name, canvas in rendered.items()}
-    reviewed.check("figures-many-classes", pictures)
+    check_drawn("figures-many-classes", pictures)
 
 
 @pytest.mark.parametrize("scale", [1e-7, 1e7])
@@ -519,9 +520,9 @@ def test_of_many_variants_the_best_are_named_and_the_others_counted():
     assert len(figure.axes[0].get_lines()) == 31
     named = [text.get_text().split()[0] for text in figure.legends[0].get_texts()]
     assert named == ["11", *[f"net{number}" for number in range(11, 31)]]
-    figure.canvas.draw()
-    height = figure.legends[0].get_window_extent().height
-    assert height < figure.bbox.height
+    canvas = render(figure)
+    assert figure.legends[0].get_window_extent().height < figure.bbox.height
+    check_drawn("figures-together", {"31-variants": canvas.buffer_rgba()})
 
 
 def test_norms_show_a_line_per_layer_and_the_median_of_scattered_gradients():

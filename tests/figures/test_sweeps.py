@@ -10,6 +10,7 @@ from matplotlib.colors import same_color, to_rgb
 from pipeline.figures.style import ORANGE, save_png
 from pipeline.figures.sweeps import NEAREST, parallel_figure, sweep_figures
 from tests.figures.rendered import render
+from tests.reviewed import check_drawn
 
 LOGARITHMIC = {"lr", "batch_size"}
 
@@ -51,9 +52,9 @@ def rendered(figures):
     return {name: render(figure) for name, figure in figures.items()}
 
 
-def test_figures_are_those_that_were_reviewed(rendered, reviewed):
+def test_figures_are_those_that_were_reviewed(rendered):
     pictures = {name: canvas.buffer_rgba() for name, canvas in rendered.items()}
-    reviewed.check("sweep", pictures)
+    check_drawn("sweep", pictures)
 
 
 def test_every_figure_is_there_and_no_text_leaves_it(figures, rendered):
@@ -107,6 +108,15 @@ def test_the_scales_of_settings_have_round_numbers_that_do_not_overlap():
     for place in range(7):
         heights = sorted(text.xy[1] for text in ax.texts if text.xy[0] == place)
         assert all(b - a >= NEAREST for a, b in pairwise(heights))
+
+
+def test_an_axis_says_where_it_stands_for_lower_accuracies_too(figures):
+    def edges(ax):
+        return [text.get_text() for text in ax.texts if text.get_text().startswith("≤")]
+
+    assert edges(figures["parallel"].axes[0]) == ["≤ 85.8%"]
+    (ax,) = parallel_figure(table_of().iloc[2:26], LOGARITHMIC, "net").axes
+    assert edges(ax) == []
 
 
 def test_the_better_a_trial_the_darker_its_line_and_the_worst_can_be_seen(figures):

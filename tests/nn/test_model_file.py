@@ -14,6 +14,7 @@ from pipeline.nn.model_file import Model, load_model, save_model
 from pipeline.nn.network import Architecture, Network
 from pipeline.nn.training import make_network
 from tests.damage import flipped_bits
+from tests.refusal import refused
 
 
 @pytest.fixture
@@ -191,10 +192,10 @@ def test_plain_numpy_and_unzip_can_read_a_model_file(model, path):
 )
 def test_any_other_file_is_a_one_line_error_that_names_it(path, spoil, rule):
     spoil(path)
-    with pytest.raises(ModelError, match=rule) as refused:
+    with pytest.raises(ModelError, match=rule) as caught:
         load_model(path)
-    assert str(path) in str(refused.value)
-    assert "\n" not in str(refused.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("sizes", "fits"), [(102, True), (103, False), (1, False), (2, True)])
@@ -206,7 +207,7 @@ def test_a_model_has_from_2_to_102_layer_sizes(tmp_path, sizes, fits):
     if fits:
         assert load_model(tmp_path / "m.npz").network.architecture == architecture
     else:
-        with pytest.raises(ModelError, match="must have from 2 to 102 layer sizes > 0"):
+        with refused(error=ModelError, match="must have from 2 to 102 layer sizes > 0"):
             load_model(tmp_path / "m.npz")
 
 

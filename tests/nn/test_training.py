@@ -9,6 +9,7 @@ from pipeline.nn.losses import one_hot
 from pipeline.nn.streaming import HeldImages
 from pipeline.nn.training import Score, Training, make_network
 from tests.conftest import ROOT
+from tests.refusal import refused
 from tests.training import held, trained
 
 VARIANTS = read_params(ROOT / "params.yaml").variants
@@ -108,7 +109,7 @@ def test_clipping_limits_the_size_of_a_step(parts):
 @pytest.mark.parametrize("batch_size", [32, "all"])
 def test_a_cost_that_is_not_finite_stops_the_run_with_epoch_and_learning_rate(batch_size, parts):
     settings = settings_of(lr=1e30, batch_size=batch_size, epochs=50)
-    with pytest.raises(TrainingError, match=r"cost is (nan|inf) in epoch \d+ with lr 1e\+30"):
+    with refused(error=TrainingError, match=r"cost is (nan|inf) in epoch \d+ with lr 1e\+30"):
         run(settings, parts)
 
 

@@ -1,6 +1,7 @@
 import gzip
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 from pipeline.datasets.images import LabelledImages, check_labels
 from pipeline.raw import csv
 from pipeline.raw.csv import csv_blocks, csv_contents
+from pipeline.raw.layout import read_layout
 from tests.layouts import csv_bytes, csv_rows
 from tests.refusal import refused
 from tests.whole import READING, collect, read_csv
@@ -201,6 +203,15 @@ def test_smaller_images_without_a_header_are_refused(path, few_digits):
     path.write_bytes(csv_bytes([row[:65] for row in csv_rows(few_digits, None)]))
     with refused(path, "785 columns", "got 65"):
         read_csv(path)
+
+
+def test_a_file_that_goes_away_between_two_readings_is_named(tmp_path, few_digits):
+    path = tmp_path / "digits.csv"
+    path.write_bytes(csv_bytes(csv_rows(few_digits)))
+    layout = read_layout(path)
+    path.unlink()
+    with refused(match=r"digits\.csv cannot be read: .*No such file"):
+        list(csv._parse(path, layout, [0], pa.uint8()))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
+from datetime import date
 
 import numpy as np
 import pandas as pd
@@ -19,9 +20,11 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
+from pipeline.base.errors import DataError
 from pipeline.datasets.images import LabelledImages
 from pipeline.raw.contents import Reading
 from pipeline.raw.find import open_raw
+from pipeline.raw.matlab import _read, mat_contents
 from tests.layouts import csv_bytes, csv_rows, idx_files, write_files, write_zip
 from tests.raw.fetching import fetch_from
 from tests.refusal import refused
@@ -666,6 +669,63 @@ REFUSED = {
         lambda data: {"digits.mat": mat_bytes(4, X=np.zeros((50, 784)))},
         ["digits.mat", "version 5 to 7", "save it with -v7"],
     ),
+    "an npz file of nothing": (
+        lambda data: {"train.npz": npz_bytes()},
+        ["train.npz must hold arrays", "got none"],
+    ),
+    "an npz file that is text": (
+        lambda data: {"train.npz": b"PK\3\4"},
+        ["train.npz is a damaged .npz file"],
+    ),
+    "a single number in npy": (
+        lambda data: {"x_train.npy": npy_bytes(np.array(3)), "y_train.npy": npy_bytes([0, 1])},
+        ["x_train.npy", "one entry per image", "got shape ()"],
+    ),
+    "a column too many without names": (
+        lambda data: {
+            "train.csv": "\n".join(",".join(map(str, [9, *row])) for row in numbers(data)).encode()
+        },
+        ["train.csv", "785 columns (label and pixels)", "got 786"],
+    ),
+    "names without rows": (
+        lambda data: {"train.csv": lines(data).splitlines(keepends=True)[0].encode()},
+        ["train.csv has no rows"],
+    ),
+    "names without rows or line ending": (
+        lambda data: {"train.csv": lines(data).splitlines()[0].encode()},
+        ["train.csv has no rows"],
+    ),
+    "a table twice": (
+        lambda data: {
+            "train.pq": parquet(image=data.images.tolist(), label=data.labels),
+            "train.parquet": parquet(image=data.images.tolist(), label=data.labels),
+        },
+        ["the training set must be one table", "train.parquet and train.pq"],
+    ),
+    "Parquet of pixels alone": (
+        lambda data: {"train.parquet": parquet(**{name: [0, 1] for name in names()[1:]})},
+        ["train.parquet", "a column named label", "got pixel0, ..."],
+    ),
+    "Parquet with a name twice": (
+        lambda data: {"train.parquet": parquet_of(["label", "image", "label"], [[1]] * 3)},
+        ["train.parquet", "no two columns of the same name"],
+    ),
+    "Parquet without a picture": (
+        lambda data: {"train.parquet": parquet(image=[png(data.images[0]), None], label=[0, 1])},
+        ["train.parquet (image)", "the bytes of every picture"],
+    ),
+    "Parquet with words as pixels": (
+        lambda data: {
+            "train.parquet": parquet(**{name: [0] for name in names()} | {"pixel5": ["white"]})
+        },
+        ["train.parquet", "numbers in column pixel5", "got string"],
+    ),
+    "Parquet with times as labels": (
+        lambda data: {
+            "train.parquet": parquet(image=[[0] * 784], label=[date(2000, 1, 1)])
+        },
+        ["train.parquet", "numbers or names as labels", "got date32"],
+    ),
     "a damaged MATLAB file": (
         lambda data: {"digits.mat": b"MATLAB 5.0".ljust(124) + b"\0\1IM" + b"\x0f" * 40},
         ["digits.mat", "damaged .mat file"],
@@ -686,6 +746,80 @@ def npz_bytes(**arrays):
     content = io.BytesIO()
     np.savez(content, **arrays)
     return content.getvalue()
+
+
+def npy_bytes(array):
+    content = io.BytesIO()
+    np.save(content, array)
+    return content.getvalue()
+
+
+def parquet_of(names, columns):
+    content = io.BytesIO()
+    pq.write_table(pa.table(columns, names=names), content)
+    return content.getvalue()
+
+
+def mat_of(*elements, end=b""):
+    """Return a file of MATLAB elements, each a type and its bytes."""
+    return b"made by hand".ljust(124) + b"\0\1IM" + b"".join(map(mat_element, elements)) + end
+
+
+def mat_element(element):
+    kind, data = element
+    return (
+        struct.pack("<II", kind, len(data)) + data + b"\0" * (-len(data) % 8 if kind != 15 else 0)
+    )
+
+
+def mat_array(*parts, kind=6, shape=(2, 2)):
+    """Return an array of a kind, 6 being numbers of 8 bytes, whose parts are elements."""
+    flags = (6, struct.pack("<II", kind, 0)), (5, struct.pack("<2i", *shape)), (1, b"x")
+    return 14, b"".join(map(mat_element, (*flags, *parts)))
+
+
+DAMAGED_MAT = {
+    "a type of numbers that there is not": (
+        mat_of((14, mat_element((99, bytes(8))))), "numbers of type 99",
+    ),
+    "a part of a number": (
+        mat_of(mat_array((9, bytes(12)))), "12 bytes of numbers of 8 bytes",
+    ),
+    "too few numbers": (
+        mat_of(mat_array((9, bytes(24)))), "3 numbers in an array of shape (2, 2)",
+    ),
+    "a negative size": (
+        mat_of(mat_array((9, bytes(32)), shape=(-2, -2))), "an array of shape (-2, -2)",
+    ),
+    "no numbers": (mat_of(mat_array()), "an array that is not whole"),
+    "names of fields without letters": (
+        mat_of(mat_array((5, bytes(4)), (1, b""), kind=2, shape=(1, 1))), "names of 0 characters",
+    ),
+    "a beginning": (mat_of(end=bytes(4)), "it ends inside an element"),
+    "a small element that is large": (
+        mat_of(end=struct.pack("<I", 5 << 16 | 1) + bytes(4)), "a small element of 5 bytes",
+    ),
+    "too large a size": (
+        mat_of(end=struct.pack("<II", 1, 9) + bytes(8)), "an element of 9 bytes where 8 are left",
+    ),
+    "nothing compressed": (mat_of((15, zlib.compress(b""))), "an empty element"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "fault"), DAMAGED_MAT.values(), ids=DAMAGED_MAT)
+def test_damaged_files_of_matlab_are_refused_with_what_is_wrong(tmp_path, content, fault):
+    path = tmp_path / "train.mat"
+    path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        mat_contents(path)
+    assert str(caught.value) == f"{path} is a damaged .mat file: {fault}"
+
+
+def test_what_matlab_writes_in_the_fewest_bytes_is_read(tmp_path):
+    path = tmp_path / "train.mat"
+    path.write_bytes(mat_of(mat_array((9, np.arange(4.0).tobytes()))))
+    (array,) = _read(path).values()
+    np.testing.assert_array_equal(array, [[0, 2], [1, 3]])
 
 
 def mat_bytes(version=5, **arrays):

@@ -272,8 +272,8 @@ def test_a_full_disk_is_not_reported_as_a_failing_source(tmp_path, monkeypatch):
 
     monkeypatch.setattr("pipeline.raw.sources.write_idx", refuse)
     reported = []
-    with pytest.raises(PipelineError) as refused, whole_folder(tmp_path / "raw") as folder:
+    with pytest.raises(PipelineError) as caught, whole_folder(tmp_path / "raw") as folder:
         fetch(("embedded", "embedded"), folder, checksums={}, report=reported.append)
-    assert str(refused.value) == f"{tmp_path / 'raw'} cannot be written: No space left on device"
+    assert str(caught.value) == f"{tmp_path / 'raw'} cannot be written: No space left on device"
     assert reported == []
     assert list(tmp_path.iterdir()) == []

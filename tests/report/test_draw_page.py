@@ -21,6 +21,7 @@ from pipeline.nn.prediction import predict_probabilities
 from pipeline.nn.training import make_network
 from pipeline.report.drawing import BITS, LEVELS, MISTAKEN, draw_page, rounded
 from tests.conftest import ROOT
+from tests.reviewed import check_drawn
 from tests.training import trained
 from tests.whole import fit_normalization
 
@@ -746,8 +747,8 @@ def test_names_are_never_executed(page, models, few_digits, tmp_path):
     assert page.locator("#inside-name").inner_text() == name
 
 
-def test_the_page_is_the_one_that_was_reviewed(models, few_digits, reviewed):
-    reviewed.check("draw", {"page": draw_page(models, few_digits)})
+def test_the_page_is_the_one_that_was_reviewed(models, few_digits):
+    check_drawn("draw", {"page": draw_page(models, few_digits)})
 
 
 def test_the_page_links_to_the_report_and_the_same_models_give_the_same_page(

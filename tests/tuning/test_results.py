@@ -17,6 +17,7 @@ from pipeline.tuning.results import (
     winning_command,
 )
 from pipeline.tuning.store import STATES
+from tests.refusal import refused
 from tests.tuning.conftest import SMALL, plan_of
 
 PLAN = plan_of({"lr": {"low": 0.001, "high": 1.0}, "hidden": [[8], [16, 8]], "clip_norm": [None]})
@@ -85,7 +86,7 @@ def test_the_table_has_one_row_per_trial_with_its_settings_and_reason():
 
 
 def test_if_no_trial_completes_the_error_has_the_first_reason():
-    with pytest.raises(TrainingError, match=r"none of 2 trials .* first: the training cost is nan"):
+    with refused(error=TrainingError, match=r"none of 2 trials .* first: the training cost is nan"):
         best_trial([trial(0, 0.5, "pruned"), trial(1, None, "failed")])
 
 
@@ -160,12 +161,12 @@ def test_pairs_give_the_mean_difference_and_students_interval_by_hand():
 
 
 def test_a_single_pair_is_not_enough():
-    with pytest.raises(TrainingError, match="a and b both completed for 1 seeds; 2 or more"):
+    with refused(error=TrainingError, match="a and b both completed for 1 seeds; 2 or more"):
         pair_statistics(("a", "b"), seeds_of([0.8, None]), seeds_of([0.8, 0.9]))
 
 
 def test_a_single_completed_repeat_is_not_enough():
-    with pytest.raises(TrainingError, match="1 of 2 repeats failed; the first: the training cost"):
+    with refused(error=TrainingError, match="1 of 2 repeats failed; the first: the training cost"):
         repeat_statistics(repeated([0.9, None]))
 
 
@@ -193,5 +194,5 @@ def test_folds_give_the_mean_the_deviation_and_the_share_of_all_images_by_hand()
 
 
 def test_a_fold_that_fails_leaves_no_result_for_all_images():
-    with pytest.raises(TrainingError, match="1 of 3 folds failed; the first, fold 2: the training"):
+    with refused(error=TrainingError, match="1 of 3 folds failed; the first, fold 2: the training"):
         fold_statistics(*folded([0.9, None, 0.8], images=30))

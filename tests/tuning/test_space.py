@@ -26,6 +26,7 @@ from pipeline.tuning.space import (
     settings_of,
 )
 from tests.conftest import ROOT
+from tests.refusal import refused
 
 SHIPPED = read_params(ROOT / "params.yaml")
 BASE = SHIPPED.variants["two_hidden"]
@@ -137,10 +138,10 @@ def test_logarithmic_ranges_and_widely_spread_choices_get_a_logarithmic_scale():
     ],
 )
 def test_a_space_with_invalid_settings_is_rejected_before_anything_runs(settings, message):
-    with pytest.raises(SettingsError) as refused:
+    with pytest.raises(SettingsError) as caught:
         check_space(settings_with(space_of(settings)), "two_hidden", "tried")
-    assert f"sweep.spaces.tried.settings {message}" in str(refused.value)
-    assert "\n" not in str(refused.value)
+    assert f"sweep.spaces.tried.settings {message}" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -175,13 +176,13 @@ def test_every_combination_of_an_accepted_space_is_valid():
 def test_a_setting_fixed_for_all_variants_cannot_be_searched():
     space = space_of({"lr": [0.1, 0.2]})
     check_space(settings_with(space, epochs=3), "two_hidden", "tried")
-    with pytest.raises(SettingsError, match=r"lr must be null because .*\.lr varies it, got 0.5"):
+    with refused(error=SettingsError, match=r"lr must be null because .*\.lr varies it, got 0.5"):
         check_space(settings_with(space, lr=0.5), "two_hidden", "tried")
 
 
 @pytest.mark.parametrize(("variant", "name"), [("deep", "tried"), ("two_hidden", "gone")])
 def test_an_unknown_variant_or_space_is_rejected(variant, name):
-    with pytest.raises(SettingsError, match="must be one of"):
+    with refused(error=SettingsError, match="must be one of"):
         check_space(settings_with(space_of({"lr": [0.1]})), variant, name)
 
 
