@@ -39,7 +39,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Tell where changed pictures and pages go."""
-    reviewed.folder = config.getoption("--review")
+    folder = config.getoption("--review")
+    reviewed.folder = folder and folder.absolute()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -6,7 +6,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.base.errors import SettingsError
-from pipeline.base.params import SpaceSettings, VariantSettings
+from pipeline.base.params import SpaceSettings, VariantSettings, shown
 from pipeline.base.params_file import read_params
 from tests.conftest import ROOT
 from tests.refusal import refused
@@ -328,3 +328,8 @@ def test_scientific_notation_is_a_number_as_dvc_reads_it(path):
     text = (ROOT / "params.yaml").read_text()
     path.write_text(text.replace("\nlr:  ", "\nlr: 1e-4  "))
     assert read_params(path).lr == 1e-4
+
+
+def test_a_number_too_long_to_be_read_is_told_by_its_length():
+    assert shown(10**40 - 1) == "9" * 40
+    assert shown(10**40) == "a whole number of 133 bits"

@@ -14,12 +14,14 @@ from safetensors import safe_open
 from pipeline.__main__ import main
 from pipeline.base.params import VariantSettings
 from pipeline.datasets.normalization import Normalization
+from pipeline.export.card import card_text
 from pipeline.export.onnx import onnx_bytes
 from pipeline.export.safetensors import safetensors_bytes
-from pipeline.nn.model_file import Model, save_model
+from pipeline.nn.model_file import Model, load_model, save_model
 from pipeline.nn.network import Network
 from pipeline.nn.prediction import predict_probabilities
 from pipeline.nn.training import make_network
+from tests.reviewed import check_drawn
 from tests.splits import CLASSES, SCALE, write_splits
 from tests.training import trained
 
@@ -126,6 +128,8 @@ def test_the_model_card_tells_training_accuracy_and_the_most_frequent_mistakes(f
     predicted = run((folder / "out/a.onnx").read_bytes(), test.images).argmax(axis=1)
     assert f"{(predicted == test.labels).mean():.2%} of 1,000 test images of mnist-5k" in card
     assert card.count(" read as ") == 5
+    as_is = replace(load_model(folder / "model.npz"), pictures="as_is")
+    check_drawn("export", {"card": card, "as it is": card_text(as_is, ["a.onnx"], None)})
 
 
 def test_a_card_has_no_accuracy_on_images_of_another_dataset(folder):

@@ -254,6 +254,8 @@ def test_what_is_no_archive_is_refused_in_one_line(content, tmp_path):
     path = tmp_path / "some.npz"
     with refused(match="does not exist; write it with `dvc repro`"):
         load_moments(path)
+    with refused(match="cannot be read: Is a directory"):
+        load_moments(tmp_path)
     path.write_bytes(content)
     with refused(match=r"some\.npz is not a file of"):
         load_moments(path)

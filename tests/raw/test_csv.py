@@ -205,6 +205,11 @@ def test_smaller_images_without_a_header_are_refused(path, few_digits):
         read_csv(path)
 
 
+def test_what_the_parser_says_of_anything_else_is_passed_on():
+    said = csv._reason("CSV parse error: something new\nand more", pa.uint8())
+    assert said == "is not a table of numbers: CSV parse error: something new"
+
+
 def test_a_file_that_goes_away_between_two_readings_is_named(tmp_path, few_digits):
     path = tmp_path / "digits.csv"
     path.write_bytes(csv_bytes(csv_rows(few_digits)))

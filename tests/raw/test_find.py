@@ -252,6 +252,13 @@ def test_several_whole_sets_are_refused_with_their_names_unless_one_is_chosen(
         open_raw(tmp_path, "letter")
 
 
+def test_a_set_without_a_name_is_listed_by_its_folder(tmp_path, training):
+    table = csv_bytes(csv_rows(training))
+    write_files(tmp_path, {"train.csv": table, "train_2.csv": table, "a/train.csv": table})
+    with refused("there are 3 sets: ., train-2, a; choose one"):
+        open_raw(tmp_path)
+
+
 TWO_TABLES = {
     "in two folders": (["a/train.csv", "b/train.csv"], "a"),
     "of two sizes": (["mnist_train.csv", "mnist_train_small.csv", "mnist_test.csv"], "mnist-small"),

@@ -24,7 +24,7 @@ from pipeline.base.errors import DataError
 from pipeline.datasets.images import LabelledImages
 from pipeline.raw.contents import Reading
 from pipeline.raw.find import open_raw
-from pipeline.raw.matlab import _read, mat_contents
+from pipeline.raw.matlab import DEEPEST, NUMBERS, _read, mat_contents
 from tests.layouts import csv_bytes, csv_rows, idx_files, write_files, write_zip
 from tests.raw.fetching import fetch_from
 from tests.refusal import refused
@@ -820,6 +820,36 @@ def test_what_matlab_writes_in_the_fewest_bytes_is_read(tmp_path):
     path.write_bytes(mat_of(mat_array((9, np.arange(4.0).tobytes()))))
     (array,) = _read(path).values()
     np.testing.assert_array_equal(array, [[0, 2], [1, 3]])
+
+
+@pytest.mark.parametrize(("kind", "name"), NUMBERS.items())
+def test_every_type_of_numbers_in_matlab_is_read(tmp_path, kind, name):
+    values = np.array([0, 1, 2, 100], f"<{name}")
+    (tmp_path / "train.mat").write_bytes(mat_of(mat_array((kind, values.tobytes()))))
+    (array,) = _read(tmp_path / "train.mat").values()
+    assert array.dtype == values.dtype
+    np.testing.assert_array_equal(array, [[0, 2], [1, 100]])
+
+
+@pytest.mark.parametrize("depth", [DEEPEST, DEEPEST + 1])
+def test_structs_of_matlab_are_read_so_deep_and_no_deeper(tmp_path, depth):
+    inner = {"images": np.eye(2)}
+    for _ in range(depth):
+        inner = {"x": inner}
+    (tmp_path / "train.mat").write_bytes(mat_bytes(**inner))
+    found = _read(tmp_path / "train.mat")
+    assert list(found) == ["x." * DEEPEST + "images"] * (depth == DEEPEST)
+
+
+def test_a_mat_file_may_unpack_to_exactly_the_limit(tmp_path, monkeypatch):
+    path = tmp_path / "train.mat"
+    inside = mat_element(mat_array((9, bytes(32))))
+    path.write_bytes(mat_of((15, zlib.compress(inside))))
+    monkeypatch.setattr("pipeline.raw.matlab.most_unpacked", lambda _: len(inside))
+    assert len(_read(path)) == 1
+    monkeypatch.setattr("pipeline.raw.matlab.most_unpacked", lambda _: len(inside) - 1)
+    with refused("must unpack to at most"):
+        _read(path)
 
 
 def mat_bytes(version=5, **arrays):

@@ -84,6 +84,14 @@ def test_a_wrong_set_is_refused_with_what_was_seen_and_the_setting_that_mends_it
         assert "does not look like the digits" in warning
 
 
+def test_a_first_label_that_is_set_is_not_asked_for_again(few_digits):
+    data = from_1(few_digits)
+    data.labels[7] = 11
+    with refused("labels from 0 to 9", "got 10") as caught:
+        check(data, first_label=1)
+    assert "set datasets" not in str(caught.value)
+
+
 def test_labels_from_1_are_refused_with_the_setting_that_mends_them(few_digits):
     data = from_1(few_digits)
     with refused("labels from 0 to 9", "got 10", "set datasets.mine.first_label to 1"):
