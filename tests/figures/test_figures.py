@@ -222,7 +222,7 @@ def test_texts_with_tiny_or_huge_numbers_stay_inside_too(test_set, scale):
         check_texts(name, render(figure))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_same_model_gives_the_same_bytes_in_a_report_of_at_most_8_megabytes(tmp_path, test_set):
     model, test = model_of([256, 128], DIGITS, "cross_entropy"), test_set(DIGITS)
     probabilities = predict_probabilities(model, test.inputs)

@@ -179,7 +179,7 @@ def test_the_data_are_sent_once_to_each_worker_even_if_it_restarts_or_joins_late
         assert 1 <= given == born, log
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_trial_that_kills_its_workers_fails_and_the_others_continue(sample, tmp_path):
     folder = copied(sample, tmp_path / "project")
     tried = {"hidden": [[8], [200_000], [16]], "epochs": [2]}
@@ -232,7 +232,7 @@ def test_workers_that_do_not_answer_are_named(sample, tmp_path, monkeypatch):
     assert str(caught.value) == f"not all workers answered within 8 s; restart {', '.join(silent)}"
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_lost_scheduler_is_a_one_line_error_and_finished_trials_are_saved(sample, tmp_path):
     folder = copied(sample, tmp_path / "project")
     change_space(folder, trials=6)
