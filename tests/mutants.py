@@ -323,9 +323,10 @@ def _run(project: Path, arguments: Sequence[str], seconds: float | None = None) 
     """Run a module of Python in a copy of the project; return its exit code, None after a time."""
     with subprocess.Popen(
         [sys.executable, "-m", *arguments], cwd=project, start_new_session=True,
-        env=os.environ
-        | {"PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"}
-        | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},  # a second per mutant
+        env=os.environ | {
+            "PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # a second per mutant
+        },
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY)),
     ) as running:  # fmt: skip

@@ -52,12 +52,13 @@ def check_drawn(group: str, contents: Mapping[str, str | np.ndarray]) -> None:
     if not _locked(DRAWN_BY):
         pytest.skip("drawn by other packages than the locked ones")
     found = {name: _digest(content) for name, content in contents.items()}
-    known = json.loads(DIGESTS.read_text())
+    known = _kept(DIGESTS)
     differ = [name for name in found if known.get(group, {}).get(name) != found[name]]
     if folder:
         for name in differ:
             _write(contents[name], folder / f"{group}-{name}")
-        _keep(DIGESTS, known | {group: found})
+        known[group] = found
+        _keep(DIGESTS)
         return
     assert found.keys() == known.get(group, {}).keys(), f"{group}: see {__name__}"
     assert not differ, f"{group}: {', '.join(differ)} changed; see {__name__}"
@@ -69,9 +70,10 @@ def check_message(message: str) -> None:
     for pattern, instead in ELSEWHERE.items():
         message = re.sub(pattern, instead, message)
     _told[test].add(message)
-    known = json.loads(MESSAGES.read_text("utf-8"))
+    known = _kept(MESSAGES)
     if folder:
-        _keep(MESSAGES, known | {test: sorted(_told[test])})
+        known[test] = sorted(_told[test])
+        _keep(MESSAGES)
     elif _locked(WORDED_BY) and sys.version_info[:2] == PYTHON:
         assert message in known.get(test, ()), f"see {__name__}"
 
@@ -84,8 +86,15 @@ def _locked(names: tuple[str, ...]) -> bool:
     return all(importlib.metadata.version(name) == locked[name] for name in names)
 
 
-def _keep(path: Path, content: Mapping[str, Any]) -> None:
-    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
+@cache
+def _kept(path: Path) -> dict[str, Any]:
+    """Return the content of a file, read once."""
+    content: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return content
+
+
+def _keep(path: Path) -> None:
+    text = json.dumps(_kept(path), indent=1, sort_keys=True, ensure_ascii=False)
     path.write_text(f"{text}\n", encoding="utf-8")
 
 

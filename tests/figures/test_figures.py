@@ -37,8 +37,7 @@ from pipeline.nn.network import DIVIDED, Architecture, initialize_network
 from pipeline.nn.prediction import predict_probabilities
 from pipeline.nn.training import make_network
 from tests.conftest import ROOT
-from tests.figures.rendered import render
-from tests.reviewed import check_drawn
+from tests.figures.rendered import check_rendered, render
 
 DIGITS = tuple("0123456789")
 FASHION = tuple(read_params(ROOT / "params.yaml").datasets["fashion-mnist"].class_names)
@@ -161,8 +160,7 @@ def test_no_text_leaves_its_figure_and_nothing_overlaps(drawn, rendered):
 
 def test_figures_are_those_that_were_reviewed(request, rendered):
     network = request.node.callspec.id.replace(" ", "-")
-    pictures = {name: canvas.buffer_rgba() for name, canvas in rendered.items()}
-    check_drawn(f"figures-{network}", pictures)
+    check_rendered(f"figures-{network}", rendered)
 
 
 def check_texts(name, canvas):
@@ -208,8 +206,7 @@ def test_figures_of_many_classes_with_long_names_are_those_that_were_reviewed(te
     rendered = {name: render(figure) for name, figure in figures.items()}
     for name, canvas in rendered.items():
         check_texts(name, canvas)
-    pictures = {name: canvas.buffer_rgba() for name, canvas in rendered.items()}
-    check_drawn("figures-many-classes", pictures)
+    check_rendered("figures-many-classes", rendered)
 
 
 @pytest.mark.parametrize("scale", [1e-7, 1e7])
@@ -522,7 +519,7 @@ def test_of_many_variants_the_best_are_named_and_the_others_counted():
     assert named == ["11", *[f"net{number}" for number in range(11, 31)]]
     canvas = render(figure)
     assert figure.legends[0].get_window_extent().height < figure.bbox.height
-    check_drawn("figures-together", {"31-variants": canvas.buffer_rgba()})
+    check_rendered("figures-together", {"31-variants": canvas})
 
 
 def test_norms_show_a_line_per_layer_and_the_median_of_scattered_gradients():

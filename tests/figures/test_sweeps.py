@@ -9,8 +9,7 @@ from matplotlib.colors import same_color, to_rgb
 
 from pipeline.figures.style import ORANGE, save_png
 from pipeline.figures.sweeps import NEAREST, parallel_figure, sweep_figures
-from tests.figures.rendered import render
-from tests.reviewed import check_drawn
+from tests.figures.rendered import check_rendered, render
 
 LOGARITHMIC = {"lr", "batch_size"}
 
@@ -53,8 +52,7 @@ def rendered(figures):
 
 
 def test_figures_are_those_that_were_reviewed(rendered):
-    pictures = {name: canvas.buffer_rgba() for name, canvas in rendered.items()}
-    check_drawn("sweep", pictures)
+    check_rendered("sweep", rendered)
 
 
 def test_every_figure_is_there_and_no_text_leaves_it(figures, rendered):
