@@ -78,14 +78,14 @@ reset:  ## go back to the committed state: git restore -SW . && dvc checkout
 # Three processes keep two cores busy: tests of pages wait for the browser part of the time.
 PARALLEL := pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-test: .venv/tested  ## run the tests
+test: .venv/tested  ## run the tests that need no browser and take little time
 	$(PARALLEL)
 
-long: .venv/tested  ## run the tests that make test leaves out, as .ci/run does
+long: .venv/tested  ## run the others, as .ci/run does: pages in a browser, and what takes longer
 	$(PARALLEL) -m "long and not slow"
 
 # Tests that start clusters and servers, or repeat things many times.
-slow: extras  ## run these and the longest tests
+slow: extras  ## run these and the slowest tests
 	pytest -m "long or slow"
 
 # Trackers, S3 remotes, and what slow tests need. MLflow's server takes no pyarrow as new as ours, so

@@ -4,6 +4,7 @@ import fcntl
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,8 +28,8 @@ settings.load_profile("default")
 ROOT = Path(__file__).resolve().parent.parent
 FULL_DATA = ROOT.parent / "shared" / "data"
 LONGEST = (
-    "test_docs.py", "test_draw_page.py", "test_report_page.py", "test_figures.py",
-    "test_gpu_kernels.py", "test_compiled.py", "test_dependencies.py",
+    "test_draw_page.py", "test_report_page.py", "test_docs.py", "test_gpu_kernels.py",
+    "test_figures.py", "test_compiled.py", "test_dependencies.py",
 )  # fmt: skip
 
 
@@ -38,13 +39,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tell where changed pictures and pages go."""
+    """Tell where changed pictures and pages go, and let Ctrl-C reach what tests start.
+
+    A shell that runs the tests in the background has it ignored, which programs inherit.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = config.getoption("--review")
     reviewed.folder = folder and folder.absolute()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run the longest files first, so that none is left over for one worker alone."""
+    """Mark what opens a page as long; run the longest files first, so that no worker ends alone."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.long)
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: [*LONGEST, item.path.name].index(item.path.name))
 
