@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from dvc_render.vega import VegaRenderer
 
 from pipeline.report.vega import PAGE, plots_page
@@ -10,6 +11,7 @@ from tests.conftest import ROOT
 pytest_plugins = ["tests.browser"]
 
 
+@pytest.mark.long
 def test_the_committed_page_is_the_one_for_the_installed_vega():
     written = (ROOT / PAGE).read_text(encoding="utf-8")
     assert written == plots_page(), "write it anew with: python -m pipeline.report.vega"
