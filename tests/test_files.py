@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.base.errors import DataError, PipelineError
+from pipeline.base.errors import PipelineError
 from pipeline.base.files import (
     check_undisturbed,
     copy_file,
@@ -97,10 +98,11 @@ def test_an_interruption_between_the_two_renames_restores_the_older_folder(
 def test_a_file_that_cannot_be_written_is_named_in_one_line(tmp_path):
     (tmp_path / "a").write_text("a file where a folder should be")
     for whole in (whole_file, whole_folder):
-        with pytest.raises(PipelineError) as caught, whole(tmp_path / "a" / "b"):
+        with (
+            refused(error=PipelineError, match=f"^{re.escape(str(tmp_path / 'a'))}"),
+            whole(tmp_path / "a" / "b"),
+        ):
             pass
-        assert str(caught.value).startswith(str(tmp_path / "a"))
-        assert "\n" not in str(caught.value)
 
 
 def test_an_unreadable_file_other_than_the_target_is_named(tmp_path):
@@ -128,9 +130,8 @@ def test_json_refuses_numbers_that_are_not_finite_and_keeps_the_older_file(tmp_p
 )
 def test_anything_but_a_json_object_is_refused_with_its_name(tmp_path, content, rule):
     (tmp_path / "a.json").write_text(content)
-    with pytest.raises(DataError, match=rule) as caught:
+    with refused("a.json", match=rule):
         read_json(tmp_path / "a.json")
-    assert "a.json" in str(caught.value)
 
 
 def test_missing_files_are_refused_with_their_names(tmp_path):

@@ -14,6 +14,7 @@ from benchmarks.machine import free_environment
 from pipeline.base.errors import PipelineError
 from pipeline.base.machine import available_cores
 from tests.conftest import ROOT
+from tests.refusal import refused
 
 pytestmark = pytest.mark.long
 
@@ -77,14 +78,13 @@ def test_the_error_of_a_contestant_has_its_name_and_last_line(make_small_job, tm
     broken = tmp_path / "job"
     shutil.copytree(make_small_job("tiny")[1], broken)
     (broken / "labels.npy").write_bytes(b"nothing")
-    with pytest.raises(PipelineError, match=r"^numpy-loop: .*") as caught:
+    with refused(error=PipelineError, match=r"^numpy-loop: .*"):
         start_contestant("numpy-loop", broken, tmp_path).__enter__()
-    assert "\n" not in str(caught.value)
     assert "Traceback" in capfd.readouterr().err  # printed in full
 
 
 def test_the_error_of_a_stage_is_one_line(tmp_path, capfd):
-    with pytest.raises(PipelineError, match=r"^stages\.split: params\.yaml cannot be read: .*"):
+    with refused(error=PipelineError, match=r"^stages\.split: params\.yaml cannot be read: .*"):
         run_module("stages.split", cwd=tmp_path)
     assert capfd.readouterr().err == ""
 

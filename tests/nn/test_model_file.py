@@ -192,10 +192,8 @@ def test_plain_numpy_and_unzip_can_read_a_model_file(model, path):
 )
 def test_any_other_file_is_a_one_line_error_that_names_it(path, spoil, rule):
     spoil(path)
-    with pytest.raises(ModelError, match=rule) as caught:
+    with refused(path, error=ModelError, match=rule):
         load_model(path)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("sizes", "fits"), [(102, True), (103, False), (1, False), (2, True)])

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.base.errors import DataError
 from pipeline.base.params import VariantSettings
 from pipeline.datasets.examples import Description, Examples
 from pipeline.datasets.normalization import Normalization
@@ -243,10 +242,8 @@ def test_a_file_that_cannot_be_is_refused_in_one_line(change, rule, start, tmp_p
     change(arrays)
     path = tmp_path / "some.npz"
     np.savez(path, **arrays)
-    with pytest.raises(DataError, match=rule) as caught:
+    with refused(path, match=rule):
         load_moments(path)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"moments", b"PK\x03\x04 cut"])

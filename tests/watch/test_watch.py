@@ -18,6 +18,7 @@ from pipeline.nn.streaming import HeldImages
 from pipeline.nn.training import Training, make_network
 from pipeline.watch.curves import read_curves
 from pipeline.watch.server import make_server
+from tests.refusal import refused
 from tests.training import held
 
 pytest_plugins = ["tests.browser"]
@@ -93,7 +94,7 @@ def test_the_server_answers_the_page_and_the_curves_and_nothing_else(serve):
 
 def test_a_port_that_is_taken_is_an_error_of_one_line(serve):
     port = int(serve(list).rpartition(":")[2])
-    with pytest.raises(SettingsError, match=rf"^--port {port} cannot be used: [^\n]*in use"):
+    with refused(error=SettingsError, match=rf"^--port {port} cannot be used: [^\n]*in use"):
         make_server(port, list)
 
 
