@@ -66,6 +66,19 @@ def test_metrics_by_hand(model):
     assert metrics["parameters"] == 784 * 3 + 3
 
 
+def test_averages_are_over_the_classes_that_occur_as_a_label_or_a_prediction(model):
+    # Shown: a a b; true: a b b. There is no c.
+    metrics, _ = evaluated(model, mistaken([0, 0, 1], [0, 1, 1]))
+    assert metrics["test_precision"] == pytest.approx((1 / 2 + 1) / 2, abs=1e-6)
+    assert metrics["test_recall"] == pytest.approx((1 + 1 / 2) / 2, abs=1e-6)
+    assert metrics["test_f1"] == pytest.approx(2 / 3, abs=1e-6)
+    # Shown: a a c; true: a b b. There is b as a label and c as a prediction only.
+    metrics, _ = evaluated(model, mistaken([0, 0, 2], [0, 1, 1]))
+    assert metrics["test_precision"] == pytest.approx((1 / 2 + 0 + 0) / 3, abs=1e-6)
+    assert metrics["test_recall"] == pytest.approx((1 + 0 + 0) / 3, abs=1e-6)
+    assert metrics["test_f1"] == pytest.approx((2 / 3 + 0 + 0) / 3, abs=1e-6)
+
+
 def test_the_interval_is_wilsons(model):
     metrics, _ = evaluated(model, mistaken([0] * 100, [0] * 90 + [1] * 10))
     z, n, p = 1.959964, 100, 0.9
