@@ -32,11 +32,15 @@ NAMES = {
 SPELT_OUT = {
     "asyncssh": "EPL-2.0 OR GPL-2.0-or-later",
     "grandalf": "EPL-1.0 OR GPL-2.0-only",
+    "importlib-metadata": "Apache-2.0",
     "pygit2": "GPL-2.0-only WITH GCC-exception-2.0",
     "pywin32": "PSF-2.0 AND BSD-3-Clause AND LGPL-2.1-or-later AND MIT AND LicenseRef-Scintilla",
     "tzdata": "Apache-2.0",
+    "zipp": "MIT",
 }
 """Licences as in the licence files of the locked wheels, where metadata is incomplete or absent.
+
+It is absent for packages that are not installed on every system and every Python.
 
 The metadata of pywin32 names its main licence only; adodbapi in it is under the LGPL.
 """

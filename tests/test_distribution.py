@@ -42,6 +42,13 @@ def test_the_bill_of_materials_lists_the_lock_and_only_allowed_licences(tmp_path
     assert sorted(hashes) == sorted(re.findall(r"sha256:([0-9a-f]{64})", lock))
 
 
+def test_the_licence_of_a_package_is_known_where_it_is_not_installed(sbom):
+    lock = (ROOT / "requirements.lock").read_text()
+    elsewhere = r"^([\w.-]+)==[^\s;]+ ; (?:python_full_version|sys_platform)"
+    found = set(re.findall(elsewhere, lock, re.MULTILINE))
+    assert {"pywin32", "zipp"} <= found <= sbom.SPELT_OUT.keys()
+
+
 @pytest.mark.parametrize(
     ("expression", "allowed"),
     [
