@@ -43,10 +43,18 @@ pip_settings = UV_SYSTEM_CERTS=1 UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_I
 install_this = $(1)/bin/python -m pip install --quiet --disable-pip-version-check \
 	--no-deps --no-build-isolation -e .
 
+# For other Pythons some locked packages have no wheels, and would be compiled or refused.
+known_python = import re, sys; \
+	known = re.findall(r"Python :: (3\.\d+)", open("pyproject.toml").read()); \
+	this = "%d.%d" % sys.version_info[:2]; \
+	sys.exit(None if this in known else "the locked packages are for Python " + ", ".join(known) \
+	+ ", got " + this + "; choose one of these with: make PYTHON=python" + known[-1])
+
 setup: .venv/installed  ## install what the pipeline needs into .venv
 
 # A fresh environment whenever the lock or the package's metadata change.
 .venv/installed: requirements.lock requirements-uv.lock pyproject.toml
+	@$(PYTHON) -c '$(known_python)'
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
 	[ -z "$(UV)" ] || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock

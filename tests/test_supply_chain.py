@@ -3,6 +3,8 @@
 import hashlib
 import json
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -64,6 +66,29 @@ def test_the_locks_agree():
         for entry in entries(ROOT / lock):
             name, version = entry.split()[0].split("==")
             assert versions.setdefault(name, version) == version, (lock, name)
+
+
+@pytest.mark.parametrize("version", [(3, 10, 2), (3, 15, 0)])
+def test_setup_refuses_a_python_without_locked_wheels_before_it_touches_anything(tmp_path, version):
+    for path in (ROOT / "Makefile", ROOT / "pyproject.toml", *LOCKS):
+        shutil.copy(path, tmp_path)
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv/earlier").touch()
+    code = f"import sys; sys.version_info = {version}\n$2"
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c "{code}"\n')
+    python.chmod(0o755)
+    done = subprocess.run(
+        ["make", "-s", "setup", f"PYTHON={python}"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    message, of_make = done.stderr.splitlines()
+    assert message == (
+        f"the locked packages are for Python 3.11, 3.12, 3.13, 3.14, got 3.{version[1]}; "
+        "choose one of these with: make PYTHON=python3.14"
+    )
+    assert of_make.startswith("make: ***")
+    assert [path.name for path in (tmp_path / ".venv").iterdir()] == ["earlier"]
 
 
 def test_make_installs_only_what_is_locked():
