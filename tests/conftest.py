@@ -2,6 +2,7 @@
 
 import fcntl
 import importlib.util
+import io
 import os
 import shutil
 import signal
@@ -76,6 +77,14 @@ def full_data() -> Path:
     if not FULL_DATA.is_dir():
         pytest.skip("the full datasets are not beside the checkout")
     return FULL_DATA
+
+
+class Terminal(io.StringIO):
+    """What is written to a terminal."""
+
+    def isatty(self) -> bool:
+        """Whether it is one."""
+        return True
 
 
 def ci_script(name: str) -> Any:

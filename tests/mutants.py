@@ -140,6 +140,8 @@ def _without_behaviour(whole: ast.AST) -> Iterator[ast.AST]:
         for name in ("annotation", "returns"):
             if (part := getattr(node, name, None)) is not None:
                 yield from ast.walk(part)
+        if isinstance(node, ast.keyword) and node.arg == "strict":  # of zip()
+            yield node.value
         if isinstance(node, ast.ClassDef):  # a dataclass that is not frozen works as well
             for decorator in node.decorator_list:
                 yield from ast.walk(decorator)

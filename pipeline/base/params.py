@@ -377,7 +377,7 @@ def examples(candidates: Candidates) -> Iterator[tuple[str, Any]]:
         yield from ((f".{number}", choice) for number, choice in enumerate(candidates))
     else:
         layers = [
-            dict(examples(layer)) if isinstance(layer, Range) else {".low": layer, ".high": layer}
+            dict(examples(layer)) if isinstance(layer, Range) else {".low": layer}
             for layer in candidates
         ]
         for end in (".low", ".high", ".step"):

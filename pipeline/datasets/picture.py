@@ -271,9 +271,9 @@ def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
     Cameras and scanners store 10, 12 or 14 bits in files of 16. The number is told by the largest
     value.
     """
-    bits = int(np.clip(values.max(), 0, (1 << 16) - 1)).bit_length()
+    bits = int(values.max()).bit_length()
     shift = max(0, bits + bits % 2 - 8)
-    scaled: NDArray[np.uint8] = (np.clip(values, 0, (1 << 16) - 1) >> shift).astype(np.uint8)
+    scaled: NDArray[np.uint8] = (values >> shift).astype(np.uint8)
     return scaled
 
 

@@ -3,7 +3,6 @@
 import itertools
 import re
 import ssl
-import sys
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -62,7 +61,7 @@ def download(url: str, target: Path) -> None:
             desc=urlsplit(url).path.rpartition("/")[2],
             unit="B",
             unit_scale=True,
-            disable=not sys.stderr.isatty(),
+            disable=None,  # shown on a terminal only
         )
         total = recent = 0
         started = time.monotonic()

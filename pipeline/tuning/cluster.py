@@ -82,9 +82,8 @@ class Cluster:
     def submit(self, number: int, job: Job) -> None:
         """Run a trial as soon as a thread is free."""
         with _reachable():
-            future = self._client.submit(
-                run_on_worker, job, self._name, key=f"{self._name}-{number}", pure=False
-            )
+            key = f"{self._name}-{number}"
+            future = self._client.submit(run_on_worker, job, self._name, key=key)
         self._running[future] = number
 
     def finished(self) -> Iterator[tuple[int, Outcome]]:

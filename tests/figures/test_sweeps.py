@@ -159,6 +159,7 @@ def test_a_study_of_learning_rates_is_joined_and_stands_beside_the_published_one
     np.testing.assert_array_equal(ours.get_ydata(), table["validation_accuracy"])
     assert ours.get_linestyle() == "-"
     assert ax.get_ylim()[0] < 0.4
+    check_rendered("sweep-published", {"learning_rate": render(figure)})
 
 
 def test_a_sweep_without_learning_rates_or_with_one_trial_draws_what_it_can():

@@ -1,11 +1,10 @@
 """What a run says while it trains, on a terminal and elsewhere."""
 
-import io
-
 import pytest
 
 from pipeline.nn.progress import progress_shown
 from pipeline.nn.training import EpochReport, Score
+from tests.conftest import Terminal
 
 
 @pytest.mark.parametrize(
@@ -23,11 +22,6 @@ def test_a_run_prints_its_first_and_last_epoch_and_twenty_lines_at_most_between(
         f"tiny: epoch {epoch}/{epochs}: cost 0.3333, accuracy 50.00%, validation accuracy 40.00%"
         for epoch in shown
     ]
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
 
 
 def test_on_a_terminal_a_bar_says_how_far_a_run_is_and_how_good(monkeypatch):

@@ -127,6 +127,14 @@ def test_an_invalid_pixel_is_refused_with_its_position(path, few_digits, value, 
         read_csv(path)
 
 
+def test_text_among_numbers_with_a_point_is_refused_with_its_position(path, few_digits):
+    rows = [rows[:1] + [f"{value}.0" for value in rows[1:]] for rows in csv_rows(few_digits, None)]
+    rows[150][400] = "text"
+    path.write_bytes(csv_bytes(rows))
+    with refused(path, "must hold numbers, got 'text' in row 151, column 401"):
+        read_csv(path)
+
+
 def test_an_invalid_label_is_refused_with_its_position(path, few_digits):
     rows = csv_rows(few_digits)
     rows[5][0] = "seven"

@@ -7,9 +7,11 @@ import time
 
 import pytest
 import trustme
+from tqdm import tqdm
 
 from pipeline.base.errors import DownloadError
 from pipeline.raw import http
+from tests.conftest import Terminal
 from tests.layouts import content_of, write_files
 from tests.raw.fetching import fetch_from
 from tests.refusal import refused
@@ -59,6 +61,24 @@ UNREADABLE = {
     Fault.BROKEN: "500",
     Fault.BUSY: "429",
 }
+
+
+def test_on_a_terminal_a_bar_says_how_much_of_a_file_has_come(
+    server, raw, files, checksums, monkeypatch
+):
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    fetch_from(server.url, into=raw, checksums=checksums)
+    bars = [line.split("\r")[-1] for line in terminal.getvalue().split("\n")]
+    (bar,) = [bar for bar in bars if bar.startswith(NAME)]
+    size = tqdm.format_sizeof(len(files[NAME]))
+    for part in (f"{NAME}: 100%", f" {size}/{size} ", "B/s"):
+        assert part in bar
+
+
+def test_elsewhere_a_download_says_nothing(server, raw, checksums, capfd):
+    fetch_from(server.url, into=raw, checksums=checksums)
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("fault", UNREADABLE)

@@ -25,6 +25,17 @@ def facts(trials):
 
 
 @pytest.mark.parametrize(
+    ("epochs", "most"),
+    [(None, 3), ([2, 9, 4], 9), ({"low": 2, "high": 8, "step": 3}, 8)],
+)
+def test_a_pruner_knows_the_most_epochs_that_a_trial_may_have(epochs, most):
+    plan = plan_of(STEEP | ({"epochs": epochs} if epochs else {}), pruner="hyperband")
+    params = plan.choose([])
+    assert plan.job(params, []).pruning.epochs == most
+    assert plan.job(params, []).settings.epochs <= most
+
+
+@pytest.mark.parametrize(
     "pruner",
     [
         pytest.param("none", marks=pytest.mark.slow),
