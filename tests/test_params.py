@@ -1,12 +1,15 @@
+import math
 import re
+import sys
 from contextlib import contextmanager
 from copy import deepcopy
 
 import pytest
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from pipeline.base.errors import SettingsError
-from pipeline.base.params import SpaceSettings, VariantSettings, shown
+from pipeline.base.params import Augment, SpaceSettings, VariantSettings, shown
 from pipeline.base.params_file import read_params
 from tests.conftest import ROOT
 from tests.refusal import refused
@@ -35,6 +38,73 @@ def changed(path, key, value):
         else:
             place[last] = value
     return path
+
+
+JUST_BELOW_1 = math.nextafter(1, 0)
+TINY = math.nextafter(0, 1)
+SHARE = ([0, JUST_BELOW_1], [-TINY, 1])
+COUNT = ([1, 10**9], [0, 10**9 + 1])
+RATE = ([TINY, sys.float_info.max], [0, math.inf, math.nan])
+NOT_NEGATIVE = ([0, sys.float_info.max], [-TINY, math.inf, math.nan])
+LIMITS = {
+    "hidden": ([[], [1], [1_000_000] * 100], [[0], [1_000_001], [1] * 101]),
+    "lr": RATE, "l2": NOT_NEGATIVE, "weight_decay": NOT_NEGATIVE,
+    "clip_value": ([None, *RATE[0]], RATE[1]), "clip_norm": ([None, *RATE[0]], RATE[1]),
+    "warmup": SHARE, "momentum": SHARE, "beta1": SHARE, "beta2": SHARE, "label_smoothing": SHARE,
+    "dropout": SHARE, "drop": ([TINY, JUST_BELOW_1], [0, 1]),
+    "drops": ([[], [0], [JUST_BELOW_1] * 100], [[-TINY], [1], [0.5] * 101]),
+    "batch_size": (["all", *COUNT[0]], ["some", *COUNT[1]]), "epochs": COUNT,
+    "epochs_for": ([None, *COUNT[0]], COUNT[1]), "patience": ([None, *COUNT[0]], COUNT[1]),
+    "train_limit": ([None, *COUNT[0]], COUNT[1]), "test_sample": ([None, *COUNT[0]], COUNT[1]),
+    "test_shifts": ([None, 5, 9], [1, 4, 6]),
+    "augment.rotate": ([0, 180], [-TINY, math.nextafter(180, 181)]),
+    "augment.scale": SHARE, "augment.shear": ([0, 1], [-TINY, math.nextafter(1, 2)]),
+    "augment.shift": ([0, 14], [-TINY, math.nextafter(14, 15)]),
+    "augment.elastic": ([0, 10], [-TINY, math.nextafter(10, 11)]),
+}  # fmt: skip
+"""The values of each number in a variant that are just allowed, and those that just are not."""
+
+
+@pytest.mark.parametrize("setting", LIMITS)
+def test_a_number_is_allowed_up_to_its_limits(setting):
+    outer, _, inner = setting.partition(".")
+    optimizer = "adamw" if setting == "weight_decay" else "sgd"
+    content = {
+        "hidden": [1], "lr": 1.0, "batch_size": 1, "epochs": 1, "optimizer": optimizer,
+        "schedule": "steps",
+    }  # fmt: skip
+    for value in LIMITS[setting][0]:
+        VariantSettings.model_validate(content | {outer: {inner: value} if inner else value})
+    for value in LIMITS[setting][1]:
+        with pytest.raises(ValidationError):
+            VariantSettings.model_validate(content | {outer: {inner: value} if inner else value})
+
+
+def test_the_limits_of_every_number_of_a_variant_are_tested():
+    words = {
+        "activation", "output", "loss", "initializer", "optimizer", "schedule", "nesterov", "keep",
+    }  # fmt: skip
+    assert {name.partition(".")[0] for name in LIMITS} | words == set(VariantSettings.model_fields)
+    augment = {name.partition(".")[2] for name in LIMITS} - {""}
+    assert augment == set(Augment.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("key", "just", "beyond"),
+    [
+        ("seed", [0, 2**32 - 1], [-1, 2**32]),
+        ("datasets.mnist.first_label", [0, 255], [-1, 256]),
+        ("datasets.mnist.class_names", [["a", "b"], list(map(str, range(256)))], [["a"]]),
+        ("sweep.spaces.broad.published", [[{"lr": 1, "accuracy": n}] for n in (0, 1)],
+         [[{"lr": 1, "accuracy": n}] for n in (-TINY, math.nextafter(1, 2))]),
+    ],
+)  # fmt: skip
+def test_a_number_elsewhere_is_allowed_up_to_its_limits(path, key, just, beyond):
+    for value in just:
+        read_params(changed(path, key, value))
+    for value in beyond:
+        with pytest.raises(SettingsError):
+            read_params(changed(path, key, value))
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def statistics(data: ImageSet, classes: int) -> Statistics:
     for block in data.blocks():
         levels += np.bincount(block.images.reshape(-1), minlength=256)
         for label in np.unique(block.labels):
-            sums[label] += block.images[block.labels == label].sum(axis=0, dtype=np.int64)
+            sums[label] += block.images[block.labels == label].sum(axis=0)
     counts = np.bincount(data.labels, minlength=classes)
     return Statistics(levels, counts, sums / np.maximum(counts, 1)[:, None, None])
 
