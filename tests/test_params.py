@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from pipeline.base.errors import SettingsError
-from pipeline.base.params import Augment, SpaceSettings, VariantSettings, shown
+from pipeline.base.params import Augment, Range, SpaceSettings, VariantSettings, examples, shown
 from pipeline.base.params_file import read_params
 from tests.conftest import ROOT
 from tests.refusal import refused
@@ -299,6 +299,10 @@ def test_the_longest_name_is_allowed(path):
     with shipped(path) as content:
         content["variants"]["a" * 100] = content["variants"]["tiny"]
     assert "a" * 100 in read_params(path).variants
+
+
+def test_the_step_of_a_range_may_be_the_whole_range():
+    assert list(examples(Range(low=0, high=1, step=1))) == [(".low", 0), (".high", 1), (".step", 1)]
 
 
 def test_layers_of_a_sweep_may_have_equal_ranges():

@@ -189,6 +189,7 @@ def check_texts(name, canvas):
 def test_long_names_of_classes_are_shortened_and_stay_distinct():
     just_short_enough = "letter a, sloped"
     assert len(just_short_enough) == LONGEST
+    assert class_labels(["a き", "零", "é"]) == ("a ki", "U+96F6", "é")
     names = ["7", "US$", just_short_enough, "the capital letter a", "letter number 1 of them"]
     assert class_labels([*names, "letter number 2 of them"]) == (
         "7", r"US\$", just_short_enough, "the capi…etter a", "4: letter n…of them",

@@ -188,6 +188,10 @@ def test_plain_numpy_and_unzip_can_read_a_model_file(model, path):
             lambda path: rewrite(path, {"layer2.bias.npy": bytes(10_000)}),
             "layer2.bias.npy must have at most 1040 bytes, got 10000",
         ),
+        (
+            lambda path: rewrite(path, {"model.json": bytes(2**20 + 1)}),
+            "model.json must have at most 1048576 bytes, got 1048577",
+        ),
     ],
 )
 def test_any_other_file_is_a_one_line_error_that_names_it(path, spoil, rule):

@@ -171,11 +171,15 @@ def test_every_combination_of_an_accepted_space_is_valid():
         settings_of(dict(zip(values, combination, strict=True)), space, BASE)
 
 
-def test_a_setting_fixed_for_all_variants_cannot_be_searched():
-    space = space_of({"lr": [0.1, 0.2]})
-    check_space(settings_with(space, epochs=3), "two_hidden", "tried")
-    with refused(error=SettingsError, match=r"lr must be null because .*\.lr varies it, got 0.5"):
-        check_space(settings_with(space, lr=0.5), "two_hidden", "tried")
+@pytest.mark.parametrize(
+    ("name", "values", "other"),
+    [("lr", [0.1, 0.2], "epochs"), ("epochs", [3, 4], "batch_size"), ("batch_size", [5, 6], "lr")],
+)
+def test_a_setting_fixed_for_all_variants_cannot_be_searched(name, values, other):
+    space = space_of({name: values})
+    check_space(settings_with(space, **{other: 3}), "two_hidden", "tried")
+    with refused(error=SettingsError, match=rf"{name} must be null .*\.{name} varies it, got 3"):
+        check_space(settings_with(space, **{name: 3}), "two_hidden", "tried")
 
 
 @pytest.mark.parametrize(("variant", "name"), [("deep", "tried"), ("two_hidden", "gone")])
