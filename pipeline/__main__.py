@@ -1,5 +1,6 @@
 """The command `digits`, or `python -m pipeline`, for trained models, sweeps and repeats."""
 
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,14 @@ class _Commands(click.Group):
 @click.group(cls=_Commands)
 def main() -> None:
     """Use trained models, run sweeps, and repeat training with several seeds or folds."""
+
+
+def _port(default: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return the option for the port of a page on this machine."""
+    return click.option(
+        "--port", type=click.IntRange(0, 65535), default=default, show_default=True,
+        help="Port of the page; 0: a free one.",
+    )  # fmt: skip
 
 
 @main.command(cls=Command)
@@ -239,9 +248,7 @@ def export(model: Path, onnx: Path | None, safetensors: Path | None) -> None:
 
 @main.command(cls=Command)
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: a free one."
-)
+@_port(8000)
 def serve(model: Path, port: int) -> None:
     """Classify pictures over HTTP on this machine, until Ctrl-C.
 
@@ -297,7 +304,7 @@ def _ask(question: str) -> int:
 
 
 @main.command(cls=Command)
-@click.option("--port", type=click.IntRange(0, 65535), default=8737, help="0 takes a free one.")
+@_port(8737)
 def watch(port: int) -> None:
     """Show live curves of all variants in a browser, while something trains elsewhere.
 

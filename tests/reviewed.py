@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DIGESTS = ROOT / "tests/reviewed.json"
 MESSAGES = ROOT / "tests/messages.json"
 DRAWN_BY = ("matplotlib", "numpy", "pillow", "vl-convert-python")
-WORDED_BY = ("numpy", "pillow", "pyarrow", "pydantic")
+WORDED_BY = ("click", "numpy", "pillow", "pyarrow", "pydantic")
 PYTHON = (3, 11)
 """The Python whose messages these are; others word some differently."""
 ELSEWHERE = {

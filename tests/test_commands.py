@@ -1,11 +1,13 @@
 """`python -m pipeline ...`, run on real digits as a user would run it."""
 
+import importlib
 import os
 import re
 import subprocess
 import sys
 from dataclasses import replace
 
+import click
 import numpy as np
 import pytest
 from PIL import Image
@@ -20,8 +22,19 @@ from pipeline.nn.reference import choose_reference
 from pipeline.nn.training import make_network
 from tests.command_line import run_in
 from tests.conftest import ROOT
+from tests.reviewed import check_message
 from tests.splits import CLASSES, SCALE, write_splits
 from tests.training import trained
+
+
+def test_the_help_of_every_command_and_stage_is_as_reviewed(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    names = sorted(path.stem for path in (ROOT / "stages").glob("*.py"))
+    stages = [importlib.import_module(f"stages.{name}").main for name in names]
+    for command in (main, *main.commands.values(), *stages):
+        check_message(run_in(tmp_path, command, "--help").output)
+        for parameter in command.params:
+            assert isinstance(parameter, click.Argument) or parameter.help
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from scipy.stats import binomtest
 from pipeline.comparison import compare_models, compare_predictions
 from pipeline.figures.compared import compared_figures, pairs_figure
 from pipeline.metrics import mcnemar_p
+from tests.figures.rendered import check_rendered, render
 from tests.refusal import refused
 from tests.test_ensemble import FIRST, LABELS, SECOND, THIRD, _models, images_of  # noqa: F401
 
@@ -52,6 +53,7 @@ def test_the_images_that_one_alone_gets_right_are_drawn_as_the_other_reads_them(
     (ax,) = figures["only_first"].axes
     assert len(ax.patches) == len(found.only_one)
     assert "that only first gets right" in figures["only_first"].get_suptitle()
+    check_rendered("compared", {name: render(figure) for name, figure in figures.items()})
 
 
 def test_pairs_are_lines_and_their_differences_points_around_the_mean():
@@ -59,9 +61,11 @@ def test_pairs_are_lines_and_their_differences_points_around_the_mean():
         "variants": ["a", "b"], "difference": 0.02, "low": 0.01, "high": 0.03, "seeds": 3,
         "pairs": {"0": [0.92, 0.9], "1": [0.93, 0.9], "2": [0.9, 0.9]},
     }  # fmt: skip
-    left, right = pairs_figure(found, "title").axes
+    figure = pairs_figure(found, "title")
+    left, right = figure.axes
     ends = [list(line.get_ydata()) for line in left.get_lines()]
     assert ends == [[0.92, 0.9], [0.93, 0.9], [0.9, 0.9]]
     points = right.get_lines()[0].get_ydata()
     np.testing.assert_allclose(points, [2, 3, 0])
     assert right.get_ylabel() == "a minus b, percentage points"
+    check_rendered("pairs", {"pairs": render(figure)})

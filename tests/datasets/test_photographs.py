@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from pipeline.base.params import VariantSettings
 from pipeline.datasets.picture import prepare_picture, read_picture
-from pipeline.datasets.segmentation import find_strokes
+from pipeline.datasets.segmentation import _otsu, find_strokes
 from pipeline.nn.model_file import Model
 from pipeline.nn.prediction import predict_probabilities
 from tests.refusal import refused
@@ -17,6 +17,20 @@ from tests.splits import CLASSES, SCALE
 from tests.training import trained
 
 SIDE = 480
+
+
+def test_ink_and_paper_are_parted_where_the_variance_between_them_is_largest():
+    rng = np.random.default_rng(0)
+    for ink, paper, share in ((30, 200, 0.1), (90, 140, 0.5), (0, 255, 0.02)):
+        dark = rng.random(2000) < share
+        grey = np.where(dark, rng.normal(ink, 20, 2000), rng.normal(paper, 15, 2000))
+        grey = np.rint(np.clip(grey, 0, 255))
+        parts = [(grey[grey <= level], grey[grey > level]) for level in range(int(grey.max()))]
+        variances = [
+            len(one) * len(other) * (one.mean() - other.mean()) ** 2 if len(one) else 0
+            for one, other in parts
+        ]
+        assert _otsu(grey.astype(np.float32)) == np.argmax(variances) + 0.5
 
 
 def strokes(digit, rng, share=None):

@@ -75,7 +75,9 @@ def test_onnx_names_classes_and_training_and_is_the_same_each_time():
     model = model_of(*NETWORKS["relu"])
     content = onnx_bytes(model)
     assert content == onnx_bytes(model)
-    properties = {each.key: each.value for each in onnx.load_from_string(content).metadata_props}
+    read = onnx.load_from_string(content)
+    assert (read.producer_name, read.graph.name) == ("handwritten-digits", model.variant)
+    properties = {each.key: each.value for each in read.metadata_props}
     assert json.loads(properties["class_names"]) == list(CLASSES)
     assert json.loads(properties["training"]) == model.training
     assert properties["pictures"] == "digit"

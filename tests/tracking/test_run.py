@@ -16,7 +16,7 @@ from pipeline.nn.model_file import Model
 from pipeline.nn.training import EpochReport, Score, make_network
 from pipeline.tracking import run as tracking_run
 from pipeline.tracking.run import track_results, tracked_training
-from pipeline.tracking.tracker import local_folder
+from pipeline.tracking.tracker import Description, local_folder
 from tests.conftest import copy_project
 from tests.splits import SCALE
 from tests.tracking.small import change, environment, make_small, results, stage
@@ -27,6 +27,17 @@ REPORTS = [EpochReport(at, Score(1 / at, 0.5), Score(2 / at, 0.4), (), ()) for a
 TRAINED = (
     "models/tiny.npz", "plots/history/tiny.csv", "plots/norms/tiny.csv", "plots/snapshots/tiny.npz"
 )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("known", "name"),
+    [
+        ((None,), "tiny"), (("brave-hue",), "tiny brave-hue"),
+        ((None, "tiny.broad", "trial 3"), "tiny.broad, trial 3"),
+    ],
+)  # fmt: skip
+def test_a_run_is_named_by_variant_and_experiment_or_by_its_study_and_trial(known, name):
+    assert Description("tiny", {}, *known).name == name
 
 
 @pytest.fixture
