@@ -389,3 +389,14 @@ def test_features_that_numpy_refuses_are_a_one_line_error_of_every_command(modul
         r"NPY_DISABLE_CPU_FEATURES=AVX2: [^\n]+\n",
         done.stderr,
     )
+
+
+def test_a_numpy_that_cannot_be_imported_for_another_reason_says_its_own(tmp_path):
+    (tmp_path / "numpy.py").write_text("raise ImportError('of its own')")
+    chosen = ("NPY_ENABLE_CPU_FEATURES", "NPY_DISABLE_CPU_FEATURES")
+    environment = {name: value for name, value in os.environ.items() if name not in chosen}
+    done = subprocess.run(
+        [sys.executable, "-c", "import pipeline"], cwd=ROOT, capture_output=True, text=True,
+        env=environment | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}, check=False,
+    )  # fmt: skip
+    assert done.stderr.endswith("ImportError: of its own\n")

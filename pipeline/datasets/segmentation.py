@@ -372,8 +372,7 @@ def _symbols(found: _Components, ink: Grey) -> list[Mask]:
     boxes = list(found.boxes())
     if not boxes:
         return []
-    labelled = found.labels > 0
-    masses = np.bincount(found.labels[labelled], weights=ink[labelled])
+    masses = np.bincount(found.labels.reshape(-1), weights=ink.reshape(-1))
     parts = [
         _Part(rows.start, rows.stop, columns.start, columns.stop, float(masses[number]), [number])
         for number, (rows, columns) in boxes

@@ -54,6 +54,18 @@ def test_only_settings_that_differ_and_concern_the_variant_are_columns():
     assert "variants.tiny.drops" in differing([*FOUND, lists], "tiny")
 
 
+@pytest.mark.parametrize(
+    ("setting", "shown"),
+    [
+        ("datasets.mnist.test_size", True), ("datasets.kmnist.test_size", False),
+        ("sweep.variant", False), ("variants.other.lr", False), ("tracking", False),
+        ("normalize", True),
+    ],
+)  # fmt: skip
+def test_a_setting_of_what_was_not_used_is_no_column(setting, shown):
+    assert (setting in differing([*FOUND, experiment("tried", **{setting: 1})], "tiny")) == shown
+
+
 def test_the_interval_of_a_difference_is_that_of_paired_answers():
     change, half = difference(SLOWER, BASE, "tiny")
     assert change == pytest.approx(-0.05)

@@ -72,11 +72,12 @@ def test_onnx_gives_equal_shares_where_all_sigmoids_are_silent(few_digits):
 
 
 def test_onnx_names_classes_and_training_and_is_the_same_each_time():
-    model = model_of(*NETWORKS["relu"])
+    model = replace(model_of(*NETWORKS["relu"]), versions={"handwritten-digits": "1.2"})
     content = onnx_bytes(model)
     assert content == onnx_bytes(model)
     read = onnx.load_from_string(content)
-    assert (read.producer_name, read.graph.name) == ("handwritten-digits", model.variant)
+    assert (read.producer_name, read.producer_version) == ("handwritten-digits", "1.2")
+    assert read.graph.name == model.variant
     properties = {each.key: each.value for each in read.metadata_props}
     assert json.loads(properties["class_names"]) == list(CLASSES)
     assert json.loads(properties["training"]) == model.training

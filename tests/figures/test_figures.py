@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import same_color
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 from sklearn.metrics import confusion_matrix
 
@@ -26,7 +27,7 @@ from pipeline.figures.curves import (
 )
 from pipeline.figures.distortions import distortions_figure
 from pipeline.figures.gallery import variant_figures
-from pipeline.figures.passes import BARS, passes_figures, smoothed_picture
+from pipeline.figures.passes import BARS, draw_probabilities, passes_figures, smoothed_picture
 from pipeline.figures.predictions import most_confident_mistakes
 from pipeline.figures.quality import calibration, calibration_figure, quality_figure
 from pipeline.figures.style import BLUE, LONGEST, RED, class_labels, save_png
@@ -195,6 +196,15 @@ def test_long_names_of_classes_are_shortened_and_stay_distinct():
         "7", r"US\$", just_short_enough, "the capi…etter a", "4: letter n…of them",
         "5: letter n…of them",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(("classes", "said"), [(BARS, ""), (BARS + 1, "10 of 13 classes")])
+def test_more_classes_than_there_is_room_for_are_counted(classes, said):
+    ax = Figure().subplots()
+    names = tuple(f"class {number}" for number in range(classes))
+    draw_probabilities(ax, np.linspace(0, 0.1, classes), classes - 1, names)
+    assert ax.get_xlabel() == said
+    assert [text.get_text() for text in ax.get_yticklabels()] == list(names[-len(ax.patches) :])
 
 
 def test_figures_of_many_classes_with_long_names_are_those_that_were_reviewed(test_set):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.raw.find import find_set, open_raw
+from pipeline.raw.names import named
 from tests.layouts import (
     csv_bytes,
     csv_rows,
@@ -51,6 +52,21 @@ def emnist(name, training, testing):
 
 def in_folder(folder, files):
     return {f"{folder}/{name}": content for name, content in files.items()}
+
+
+@pytest.mark.parametrize(
+    ("stem", "split"),
+    [
+        ("train", "train"), ("training-set", "train"), ("X_train", "train"), ("test", "test"),
+        ("testing", "test"), ("t10k-images", "test"), ("val", "validation"),
+        ("valid", "validation"), ("validation", "validation"), ("mnist.dev", "validation"),
+        ("dev_images", "validation"),
+        ("latest", None), ("device", None), ("values", None), ("strain", None), ("images", None),
+        ("train_and_test", "train"),
+    ],
+)  # fmt: skip
+def test_the_name_of_a_file_says_its_split(stem, split):
+    assert named(stem).split == split
 
 
 LAYOUTS = {

@@ -681,6 +681,12 @@ REFUSED = {
         lambda data: {"x_train.npy": npy_bytes(np.array(3)), "y_train.npy": npy_bytes([0, 1])},
         ["x_train.npy", "one entry per image", "got shape ()"],
     ),
+    "npy cut short": (
+        lambda data: {
+            "x_train.npy": npy_bytes(data.images)[:-1], "y_train.npy": npy_bytes(data.labels)
+        },
+        ["x_train.npy must hold 47040 bytes after its header, got 47039"],
+    ),
     "a column too many without names": (
         lambda data: {
             "train.csv": "\n".join(",".join(map(str, [9, *row])) for row in numbers(data)).encode()

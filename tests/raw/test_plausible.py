@@ -177,6 +177,17 @@ def test_emnist_by_name_is_asked_for_its_orientation(few_digits):
     assert check(few_digits, "letters.csv", class_names=letters) == []
 
 
+def test_statistics_are_counts_of_pixels_and_images_and_a_mean_image_per_class(digits):
+    rows = np.flatnonzero(digits.labels != 3)[::7]
+    part = digits.take(rows)
+    found = statistics(part, 11)
+    np.testing.assert_array_equal(found.levels, np.bincount(part.images.ravel(), minlength=256))
+    np.testing.assert_array_equal(found.counts, np.bincount(part.labels, minlength=11))
+    for label, mean in enumerate(found.means):
+        of_class = part.images[part.labels == label]
+        np.testing.assert_allclose(mean, of_class.mean(axis=0) if len(of_class) else 0)
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("size", [20, 40, 80, 200, 1000])
 def test_right_and_wrong_sets_are_far_apart(full_data, size):
