@@ -61,7 +61,7 @@ def choose_reference(
     predicted: the class that the network predicts for each validation image.
     """
     classes = len(train.description.class_names)
-    share = max(1, IMAGES // classes)
+    share = IMAGES // classes
     images, labels = [], []
     missing = np.minimum(np.bincount(train.labels, minlength=classes), share)
     for block in train.blocks():

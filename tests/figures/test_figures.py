@@ -28,7 +28,7 @@ from pipeline.figures.curves import (
 from pipeline.figures.distortions import distortions_figure
 from pipeline.figures.gallery import variant_figures
 from pipeline.figures.passes import BARS, draw_probabilities, passes_figures, smoothed_picture
-from pipeline.figures.predictions import most_confident_mistakes
+from pipeline.figures.predictions import most_confident_mistakes, predictions_figure
 from pipeline.figures.quality import calibration, calibration_figure, quality_figure
 from pipeline.figures.style import BLUE, LONGEST, RED, class_labels, save_png
 from pipeline.metrics import wilson_interval
@@ -436,6 +436,17 @@ def test_predictions_name_what_was_said_and_what_it_is(drawn):
         x, y = (round(edge + 0.5) for edge in frame.get_xy())
         shown = images(ax)[0][y : y + 28, x : x + 28]
         np.testing.assert_allclose(shown, test.inputs[row].reshape(28, 28), atol=1e-6)
+
+
+def test_a_figure_of_predictions_has_a_row_for_every_five_images(few_digits):
+    def height(count):
+        labels = few_digits.labels[:count]
+        inputs = few_digits.images[:count].reshape(-1, 784) / np.float32(255)
+        figure = predictions_figure(inputs, labels, np.eye(10)[labels], SCALE, DIGITS, "title")
+        return figure.get_size_inches()[1] - 0.4  # the title's
+
+    assert height(0) == height(1) == height(5) > 1.5
+    assert height(6) == height(10) == pytest.approx(2 * height(5))
 
 
 def test_mistakes_are_wrong_and_the_most_confident_first():

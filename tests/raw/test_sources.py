@@ -86,6 +86,15 @@ def test_when_a_source_fails_the_reason_is_reported_and_the_next_is_used(
     assert "404" in message
 
 
+def test_files_of_a_source_that_failed_are_gone_when_the_next_is_used(tmp_path, raw, files):
+    names = ("train-labels-idx1-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
+    exchanged = files | {one: files[other] for one, other in (names, names[::-1])}
+    wrong, reported = write_files(tmp_path / "wrong", exchanged), []
+    assert fetch_from(wrong, "embedded", into=raw, report=reported.append) == "embedded"
+    assert set(content_of(raw)) == {"train-images-idx3-ubyte", "train-labels-idx1-ubyte"}
+    assert "wrong failed: " in reported[0]
+
+
 def test_sources_after_one_that_works_are_not_tried(server, raw, checksums):
     fetch_from(server.folder, server.url, "nowhere", into=raw, checksums=checksums)
     assert server.requested == []
