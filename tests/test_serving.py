@@ -108,7 +108,7 @@ def test_the_front_page_is_the_page_to_draw_on(port):
         ("POST", "/predict", png(np.full((50, 50), 9, np.uint8)), {}, 400, "shows no digit"),
         ("GET", "/predict", None, {}, 405, "/predict takes POST"),
         ("POST", "/", b"", {}, 405, "/ takes GET"),
-        ("GET", "/../params.yaml", None, {}, 404, "/predict for pictures"),
+        ("GET", "/../params.yaml", None, {}, 404, "there are / to draw and /predict for pictures"),
         ("GET", "/", None, {"Host": "evil.example"}, 403, "must begin with http://127.0.0.1"),
     ],
 )

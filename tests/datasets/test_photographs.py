@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from pipeline.base.params import VariantSettings
 from pipeline.datasets.picture import prepare_picture, read_picture
-from pipeline.datasets.segmentation import _otsu, find_strokes
+from pipeline.datasets.segmentation import _otsu, _Part, find_strokes
 from pipeline.nn.model_file import Model
 from pipeline.nn.prediction import predict_probabilities
 from tests.refusal import refused
@@ -31,6 +31,11 @@ def test_ink_and_paper_are_parted_where_the_variance_between_them_is_largest():
             for one, other in parts
         ]
         assert _otsu(grey.astype(np.float32)) == np.argmax(variances) + 0.5
+
+
+def test_parts_that_are_joined_have_the_box_and_the_ink_of_both():
+    joined = _Part(3, 9, 4, 6, 20.0, [1]).joined(_Part(1, 5, 5, 8, 2.5, [2, 3]))
+    assert joined == _Part(1, 9, 4, 8, 22.5, [1, 2, 3])
 
 
 def strokes(digit, rng, share=None):

@@ -86,6 +86,11 @@ def test_a_variant_that_an_experiment_lacks_has_no_row():
     assert [row["name"] for row in table_of([BASE, lacking], BASE, "tiny")["rows"]] == ["main"]
 
 
+def test_the_row_of_the_baseline_is_marked():
+    rows = table_of(FOUND, BASE, "tiny")["rows"]
+    assert [row["name"] for row in rows if row["is_baseline"]] == ["main"]
+
+
 def test_the_page_names_the_baseline_and_what_is_left_out_and_is_the_same_every_time():
     text = experiments_page(FOUND, ["queued-one"])
     assert text == experiments_page(FOUND, ["queued-one"])

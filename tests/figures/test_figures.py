@@ -277,6 +277,18 @@ def test_the_users_settings_of_matplotlib_do_not_change_a_figure(tmp_path):
     assert figures[0] == figures[1]
 
 
+def test_matplotlib_is_imported_without_the_users_choices_and_they_stay_as_they_are(tmp_path):
+    (tmp_path / "matplotlibrc").write_text("text.usetex: perhaps")
+    chosen = {"MPLBACKEND": "module://not_installed.backend", "MATPLOTLIBRC": str(tmp_path)}
+    shown = "import os, pipeline.figures; print(*(os.environ[name] for name in %r))" % [*chosen]
+    done = subprocess.run(
+        [sys.executable, "-c", shown], env=os.environ | {"PYTHONPATH": str(ROOT)} | chosen,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == [*chosen.values()]
+    assert done.stderr == ""
+
+
 @pytest.mark.parametrize("sizes", [(784, 10), (784, 107, 26, 10), (784, 3, 300, 9, 12, 10)])
 def test_an_architecture_tells_true_sizes_and_counts_whatever_it_draws(sizes):
     architecture = Architecture(sizes, "tanh", "softmax", "cross_entropy")

@@ -159,6 +159,10 @@ def test_plain_numpy_and_unzip_can_read_a_model_file(model, path):
             "by a mean from 0 to 1 and a std from 1e-12 to 1, got 0.1 and 9.99989e-321",
         ),
         (
+            lambda path: rewrite(path, {"model.json": normalized(path, mean=0.5, std=1.1)}),
+            "by a mean from 0 to 1 and a std from 1e-12 to 1, got 0.5 and 1.1",
+        ),
+        (
             lambda path: rewrite(path, {"model.json": normalized(path, mean=1.1, std=0.5)}),
             "by a mean from 0 to 1 and a std from 1e-12 to 1, got 1.1 and 0.5",
         ),

@@ -720,6 +720,10 @@ REFUSED = {
         lambda data: {"train.parquet": parquet(image=[png(data.images[0]), None], label=[0, 1])},
         ["train.parquet (image)", "the bytes of every picture"],
     ),
+    "Parquet with the paths of pictures alone": (
+        lambda data: {"train.parquet": parquet(image=[{"path": "a.png"}], label=[0])},
+        ["train.parquet must hold numbers in column image, got struct<path: string>"],
+    ),
     "Parquet with words as pixels": (
         lambda data: {
             "train.parquet": parquet(**{name: [0] for name in names()} | {"pixel5": ["white"]})
