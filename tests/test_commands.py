@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from pipeline.__main__ import main
+from pipeline.base.command import Command
 from pipeline.base.files import write_json
 from pipeline.base.params import VariantSettings
 from pipeline.nn.model_file import Model, load_model, save_model
@@ -32,6 +33,7 @@ def test_the_help_of_every_command_and_stage_is_as_reviewed(tmp_path, monkeypatc
     names = sorted(path.stem for path in (ROOT / "stages").glob("*.py"))
     stages = [importlib.import_module(f"stages.{name}").main for name in names]
     for command in (main, *main.commands.values(), *stages):
+        assert command is main or isinstance(command, Command)  # whose errors are one line
         check_message(run_in(tmp_path, command, "--help").output)
         for parameter in command.params:
             assert isinstance(parameter, click.Argument) or parameter.help
