@@ -38,6 +38,15 @@ def test_parts_that_are_joined_have_the_box_and_the_ink_of_both():
     assert joined == _Part(1, 9, 4, 8, 22.5, [1, 2, 3])
 
 
+def test_the_box_of_a_symbol_has_its_first_and_last_row_and_column():
+    found = find_strokes(
+        np.asarray(clean(np.eye(28, dtype=np.uint8) * 255, np.random.default_rng(0)))
+    )
+    mask = np.zeros((20, 30), bool)
+    mask[3, 7] = mask[11, 25] = True
+    assert found.box(mask) == (slice(3, 12), slice(7, 26))
+
+
 def strokes(digit, rng, share=None):
     """Return a digit somewhere on a page, as ink from 0 to 1; it takes up a share of the side."""
     size = round(SIDE * (share or rng.uniform(0.25, 0.6)) * 28 / 20)
