@@ -87,7 +87,7 @@ def test_setup_refuses_a_python_without_locked_wheels_before_it_touches_anything
         f"the locked packages are for Python 3.11, 3.12, 3.13, 3.14, got 3.{version[1]}; "
         "choose one of these with: make PYTHON=python3.14"
     )
-    assert of_make.startswith("make: ***")
+    assert re.match(r"make(\[\d\])?: \*\*\*", of_make)
     assert [path.name for path in (tmp_path / ".venv").iterdir()] == ["earlier"]
 
 
