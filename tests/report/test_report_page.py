@@ -908,6 +908,7 @@ def test_what_training_has_changed_is_shown_without_the_initial_weights(page, co
 def test_the_link_of_a_variant_shows_its_moments(page, content, report):
     show(page, report)
     page.get_by_role("link", name="Watch squares learn").click()
+    expect(page.locator("#learning-variant")).to_have_value("squares")
     assert_shows(page, content, "squares", content.variants["squares"].moments.last)
 
 
