@@ -83,7 +83,7 @@ mend:  ## repair what a kill or a lost cache left of DVC's own files
 reset:  ## go back to the committed state: git restore -SW . && dvc checkout
 	git restore -SW . && dvc checkout
 
-# Three processes keep two cores busy: tests of pages wait for the browser part of the time.
+# Three processes keep two cores busy: tests wait for a browser, a server or another process at times.
 PARALLEL := pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test: .venv/tested  ## run the tests that need no browser and take little time

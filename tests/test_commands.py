@@ -27,11 +27,12 @@ from tests.reviewed import check_message
 from tests.splits import CLASSES, SCALE, write_splits
 from tests.training import trained
 
+STAGES = [f"stages.{path.stem}" for path in sorted((ROOT / "stages").glob("*.py"))]
+
 
 def test_the_help_of_every_command_and_stage_is_as_reviewed(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
-    names = sorted(path.stem for path in (ROOT / "stages").glob("*.py"))
-    stages = [importlib.import_module(f"stages.{name}").main for name in names]
+    stages = [importlib.import_module(name).main for name in STAGES]
     for command in (main, *main.commands.values(), *stages):
         assert command is main or isinstance(command, Command)  # whose errors are one line
         check_message(run_in(tmp_path, command, "--help").output)
@@ -372,9 +373,6 @@ def test_a_comparison_that_cannot_be_is_a_one_line_error(together, arguments, me
     assert (result.exit_code, result.stdout) == (1, "")
     assert re.fullmatch(r"Error: [^\n]+\n", result.stderr)
     assert message in result.stderr
-
-
-STAGES = [f"stages.{path.stem}" for path in sorted((ROOT / "stages").glob("*.py"))]
 
 
 @pytest.mark.parametrize("module", [*STAGES, "pipeline"])

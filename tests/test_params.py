@@ -103,7 +103,7 @@ def test_a_number_elsewhere_is_allowed_up_to_its_limits(path, key, just, beyond)
     for value in just:
         read_params(changed(path, key, value))
     for value in beyond:
-        with pytest.raises(SettingsError):
+        with refused(path, error=SettingsError):
             read_params(changed(path, key, value))
 
 
