@@ -3,10 +3,11 @@
 import errno
 import gzip
 
+import numpy as np
 import pytest
 
 from pipeline.base import unpack
-from pipeline.base.errors import LONGEST, PipelineError, in_one_line, listed
+from pipeline.base.errors import LONGEST, PipelineError, exact, in_one_line, listed
 from pipeline.base.unpack import Unpacked, most_unpacked
 from tests.refusal import refused
 
@@ -30,6 +31,22 @@ def test_of_many_names_the_first_are_listed():
     assert listed(["a", "b", "c"], 3) == "a, b, c"
     assert listed(range(4), 3) == "0, 1, 2, ..."
     assert listed([], 3) == ""
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0.055, "0.055"),
+        (255.0, "255"),
+        (255.0001, "255.0001"),
+        (1e-320, "1e-320"),
+        (1_234_567.0, "1234567"),
+        (np.float32(-0.42), "-0.42"),
+        (np.int16(-3), "-3"),
+    ],
+)
+def test_a_number_is_shown_without_rounding(number, text):
+    assert exact(number) == text
 
 
 def test_a_message_is_cut_only_beyond_the_limit_and_escapes_what_a_terminal_would_obey():

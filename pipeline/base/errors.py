@@ -22,6 +22,14 @@ def listed(names: Iterable[object], limit: int) -> str:
     return ", ".join(every[:limit] + ["..."] * (len(every) > limit))
 
 
+def exact(number: object) -> str:
+    """Return the shortest text that reads back as the same number: `0.055`, `255`, `1e-05`.
+
+    A limit in a message, and what breaks it, must not look alike because both were rounded.
+    """
+    return str(number).removesuffix(".0")
+
+
 class PipelineError(Exception):
     """Base of all errors whose message is written for the user, as one line."""
 

@@ -470,9 +470,10 @@ class Settings(_Strict):
 
 _RULES = {
     "missing": "is required",
-    "greater_than": "must be > {gt:g}",
-    "greater_than_equal": "must be >= {ge:g}",
-    "less_than": "must be < {lt:g}",
+    "json_invalid": "must be JSON ({error})",
+    "greater_than": "must be > {gt:,.10g}",
+    "greater_than_equal": "must be >= {ge:,.10g}",
+    "less_than": "must be < {lt:,.10g}",
     "less_than_equal": "must be <= {le:,.10g}",
     "finite_number": "must be a finite number",
     "float_type": "must be a number",
@@ -480,8 +481,10 @@ _RULES = {
     "bool_type": "must be true or false",
     "string_type": "must be text",
     "list_type": "must be a list",
+    "tuple_type": "must be a list",
     "dict_type": "must be a mapping",
     "model_type": "must be a mapping",
+    "dataclass_type": "must be a mapping",
     "literal_error": "must be one of {expected}",
     "too_short": "must have {min_length} or more entries",
     "too_long": "must have at most {max_length} entries",
@@ -490,7 +493,7 @@ _RULES = {
 
 
 def sentence(error: ErrorDetails) -> str:
-    """Format one of pydantic's errors as `key rule, got value`."""
+    """Format one of pydantic's errors as `key rule, got value`; the whole input has no key."""
     key = ".".join(str(part) for part in error["loc"] if not str(part).startswith("["))
     kind, value = error["type"], error["input"]
     if kind == "extra_forbidden":
@@ -502,7 +505,7 @@ def sentence(error: ErrorDetails) -> str:
     if kind == "names":
         return f"{key} {error['msg']}"
     rule = _RULES[kind].format(**error.get("ctx", {})) if kind in _RULES else error["msg"]
-    return f"{key} {rule}, got {shown(value)}"
+    return f"{key} {rule}, got {shown(value)}".lstrip()
 
 
 class _Short(reprlib.Repr):

@@ -5,6 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from pipeline.base.errors import exact
 from pipeline.datasets.images import HEIGHT, WIDTH
 from pipeline.datasets.normalization import Normalization
 from pipeline.figures.style import (
@@ -232,7 +233,7 @@ def update_figure(inspection: Inspection, model: Model, title: str) -> Figure:
 def passes_figures(inspection: Inspection, model: Model, title: str) -> dict[str, Figure]:
     """Draw the forward pass, the backward pass and the update; keys are names of files."""
     title = literal(title)
-    step = f"one step of {inspection.optimizer}, learning rate {inspection.lr:g}"
+    step = f"one step of {inspection.optimizer}, learning rate {exact(inspection.lr)}"
     return {
         "forward": forward_figure(inspection, model, f"{title}: forward pass"),
         "backward": backward_figure(inspection, model, f"{title}: backward pass"),

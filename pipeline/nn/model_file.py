@@ -11,15 +11,17 @@ import warnings
 import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline import __version__
-from pipeline.base.errors import ModelError
+from pipeline.base.errors import ModelError, exact
 from pipeline.base.files import whole_file
 from pipeline.base.npz import add_arrays, add_text
+from pipeline.base.params import sentence, shown
 from pipeline.base.unpack import UNZIP_ERRORS
 from pipeline.datasets.examples import Pictures
 from pipeline.datasets.images import PIXELS
@@ -112,46 +114,61 @@ def load_model(path: Path) -> Model:
         raise ModelError(f"{path} is not a model file: {error}") from error
 
 
+class _Reference(BaseModel):
+    images: Annotated[int, Field(gt=0, le=1 << 16)]
+    least: Annotated[float, Field(ge=0, le=1)]
+
+
+class _Description(BaseModel):
+    """The schema of model.json."""
+
+    model_config = ConfigDict(strict=True)
+
+    format: Annotated[int, Field(ge=FORMAT, le=FORMAT)]
+    variant: str
+    architecture: Architecture
+    normalization: Normalization
+    class_names: tuple[str, ...]
+    pictures: Pictures
+    reference: _Reference | None
+    training: dict[str, Any]
+    versions: dict[str, str]
+
+
 def _load(path: Path, archive: zipfile.ZipFile) -> Model:
     content = _read_entry(path, archive, _DESCRIPTION, _DESCRIPTION_LIMIT)
     try:
-        description = json.loads(content)
-        if description["format"] != FORMAT:
+        made = _Description.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["loc"] == ("format",) and isinstance(first["input"], int):
             raise ModelError(
-                f"{path} must have model format {FORMAT}, got {description['format']}; "
+                f"{path} must have model format {FORMAT}, got {shown(first['input'])}; "
                 "train it again with: dvc repro"
-            )
-        parts = description["architecture"]
-        architecture = Architecture(
-            tuple(parts["sizes"]), *(str(parts[key]) for key in ("activation", "output", "loss"))
-        )
-        parts = description["normalization"]
-        normalization = Normalization(parts["method"], float(parts["mean"]), float(parts["std"]))
-        class_names = tuple(str(name) for name in description["class_names"])
-        pictures = str(description["pictures"])
-        kept = description["reference"]
-        kept = None if kept is None else (int(kept["images"]), float(kept["least"]))
-        variant, training = str(description["variant"]), dict(description["training"])
-        versions = {str(name): str(of) for name, of in description["versions"].items()}
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        raise ModelError(f"{path} has an invalid {_DESCRIPTION}: {error!r}") from error
-    _check(path, architecture, normalization, class_names, pictures)
+            ) from error
+        raise ModelError(f"{path} has an invalid {_DESCRIPTION}: {sentence(first)}") from error
+    _check(path, made.architecture, made.normalization, made.class_names)
+    kept = made.reference
     parameters = {
         name: _read_array(path, archive, name, shape)
-        for name, shape in architecture.parameter_shapes().items()
+        for name, shape in made.architecture.parameter_shapes().items()
     }
-    network = Network(architecture, parameters)
-    how = cast("Pictures", pictures)
-    reference = None if kept is None else _read_reference(path, archive, *kept)
-    return Model(variant, network, normalization, class_names, training, how, reference, versions)
+    return Model(
+        made.variant,
+        Network(made.architecture, parameters),
+        made.normalization,
+        made.class_names,
+        made.training,
+        made.pictures,
+        None if kept is None else _read_reference(path, archive, kept),
+        made.versions,
+    )
 
 
-def _read_reference(path: Path, archive: zipfile.ZipFile, count: int, least: float) -> Reference:
-    if not 0 < count <= 1 << 16 or not 0 <= least <= 1:
-        raise ModelError(f"{path} has a reference that cannot be: {count} images, least {least}")
-    images = _read_array(path, archive, "reference.images", (count, FEATURES), np.uint8)
-    labels = _read_array(path, archive, "reference.labels", (count,), np.uint8)
-    return Reference(images, labels, least)
+def _read_reference(path: Path, archive: zipfile.ZipFile, kept: _Reference) -> Reference:
+    images = _read_array(path, archive, "reference.images", (kept.images, FEATURES), np.uint8)
+    labels = _read_array(path, archive, "reference.labels", (kept.images,), np.uint8)
+    return Reference(images, labels, kept.least)
 
 
 def _check(
@@ -159,10 +176,9 @@ def _check(
     architecture: Architecture,
     normalization: Normalization,
     class_names: tuple[str, ...],
-    pictures: str,
 ) -> None:
     sizes = architecture.sizes
-    known_sizes = all(type(size) is int and 0 < size < 1 << 20 for size in sizes)
+    known_sizes = all(0 < size < 1 << 20 for size in sizes)
     if not 2 <= len(sizes) <= MAX_SIZES or not known_sizes:
         raise ModelError(f"{path} must have from 2 to {MAX_SIZES} layer sizes > 0, got {sizes}")
     if sizes[0] != PIXELS:
@@ -175,7 +191,6 @@ def _check(
         (architecture.activation, ACTIVATIONS),
         (architecture.output, ACTIVATIONS),
         (architecture.loss, LOSSES),
-        (pictures, get_args(Pictures)),
     ):
         if value not in known:
             raise ModelError(f"{path} must use one of {', '.join(known)}, got {value}")
@@ -183,7 +198,7 @@ def _check(
     if not (0 <= mean <= 1 and _SMALLEST_STD <= std <= 1):
         raise ModelError(
             f"{path} must be normalised by a mean from 0 to 1 and a std from {_SMALLEST_STD:g} "
-            f"to 1, got {mean:g} and {std:g}"
+            f"to 1, got {exact(mean)} and {exact(std)}"
         )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.base.errors import TrainingError
+from pipeline.base.errors import TrainingError, exact
 from pipeline.base.machine import physical_memory
 from pipeline.base.params import Augment, VariantSettings
 from pipeline.datasets.augment import Distortions
@@ -207,7 +207,7 @@ class Training:
             if not np.isfinite(values).all():
                 raise TrainingError(
                     f"the {what} is {np.max(values)} in epoch {report.epoch} with lr "
-                    f"{self.settings.lr:g}; a smaller lr or clip_norm may help"
+                    f"{exact(self.settings.lr)}; a smaller lr or clip_norm may help"
                 )
 
     def state(self) -> TrainingState:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.base.errors import DataError
+from pipeline.base.errors import DataError, exact
 from pipeline.base.params import DatasetSettings
 from pipeline.datasets.images import LabelledImages
 
@@ -26,7 +26,7 @@ class Changes:
     def described(self) -> tuple[str, ...]:
         """Return the changes in words, such as `scale 255`; none if nothing is changed."""
         words = {
-            f"scale {self.scale:g}": self.scale != 1,
+            f"scale {exact(self.scale)}": self.scale != 1,
             "invert": self.invert,
             "transpose": self.transpose,
             f"first_label {self.first_label}": self.first_label != 0,
@@ -45,7 +45,7 @@ class Changes:
                 if len(images) and (highest := pixels.max()) > 255:
                     raise DataError(
                         f"datasets.{self.name}.scale must give pixels up to 255, got "
-                        f"{highest:g} in the {split} set with {self.scale:g}"
+                        f"{exact(highest)} in the {split} set with {exact(self.scale)}"
                     )
                 images = pixels.astype(np.uint8)
             if self.invert:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.base.errors import DataError
+from pipeline.base.errors import DataError, exact
 from pipeline.raw.contents import Reading
 
 
@@ -15,7 +15,7 @@ from pipeline.raw.contents import Reading
 class _Value:
     """A pixel and the numbers of its image and of the pixel in it, from 0."""
 
-    value: float
+    value: np.number[Any]
     image: int
     pixel: int
 
@@ -39,8 +39,8 @@ class Greys:
         """
         if self.low.value < 0 and self.fraction:
             raise DataError(
-                f"{place} must have pixels from 0 to 255 or from 0 to 1, got {self.low.value:g} to "
-                f"{self.high.value:g}; undo their normalisation"
+                f"{place} must have pixels from 0 to 255 or from 0 to 1, got "
+                f"{exact(self.low.value)} to {exact(self.high.value)}; undo their normalisation"
             )
         if self.fraction and self.high.value <= 1:
             return 255
@@ -48,7 +48,7 @@ class Greys:
             if bad and not (0 <= bad.value <= 255 and bad.value == int(bad.value)):
                 raise DataError(
                     f"{place} must hold whole numbers from 0 to 255, or fractions from 0 to 1, "
-                    f"got {bad.value:g} {where(bad.image, bad.pixel)}"
+                    f"got {exact(bad.value)} {where(bad.image, bad.pixel)}"
                 )
         return 1
 
@@ -69,7 +69,7 @@ def survey(place: object, blocks: Iterable[NDArray[Any]]) -> Greys | None:
 
         def at(position: Any, pixels: NDArray[Any] = pixels, count: int = count) -> _Value:
             image, pixel = divmod(int(position), pixels.shape[1])
-            return _Value(float(pixels[image, pixel]), count + image, pixel)
+            return _Value(pixels[image, pixel], count + image, pixel)
 
         lowest, highest = at(pixels.argmin()), at(pixels.argmax())
         low = lowest if low is None or lowest.value < low.value else low

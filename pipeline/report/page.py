@@ -440,7 +440,7 @@ def _environment() -> jinja2.Environment:
 
 
 def _setting(value: Any) -> str:
-    """Return the value of a setting as text for the page."""
+    """Return the value of a setting as text for the page; a float with up to ten digits."""
     if value is None or value == []:
         return "none"
     if isinstance(value, list):
@@ -451,4 +451,4 @@ def _setting(value: Any) -> str:
         return value.replace("_", " ")
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.10g}"

@@ -268,13 +268,16 @@ REFUSED = {
         ),
         "a mean that is huge": (
             lambda: described("normalization.mean", 10**400),
-            "invalid model.json",
+            "got inf and 0.31",
         ),
         "a deviation that is infinite": (
             lambda: described("normalization.std", float("inf")),
             "a std from 1e-12 to 1, got 0.13 and inf",
         ),
-        "nested lists": (lambda: model_with("model.json", b"[" * 500_000), "is not a model file"),
+        "nested lists": (
+            lambda: model_with("model.json", b"[" * 500_000),
+            "must be JSON (recursion",
+        ),
     },
     "params.yaml": {
         "a list of itself": (lambda: params("lr: null", "lr: &a [*a]"), "lr must be a number"),

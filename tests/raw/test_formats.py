@@ -526,6 +526,10 @@ REFUSED = {
         lambda data: {"train.csv": bad_row(data, 3, 5, "127.5")},
         ["train.csv", "whole numbers from 0 to 255", "got 127.5 in row 4, column 6"],
     ),
+    "a pixel just above the brightest": (
+        lambda data: {"train.csv": bad_row(data, 3, 5, "255.0001")},
+        ["train.csv", "whole numbers from 0 to 255", "got 255.0001 in row 4, column 6"],
+    ),
     "normalised pixels": (
         lambda data: {
             "train.csv": frame(data).assign(pixel0=-0.42, pixel9=2.8).to_csv(index=False).encode()

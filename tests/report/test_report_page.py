@@ -411,8 +411,8 @@ def test_the_setup_lists_data_settings_and_versions(plain):
 
 
 def test_settings_that_override_those_of_every_variant_are_marked(content):
-    page = report_page(replace(content, settings=Settings.model_validate(params(lr=0.03))))
-    assert "<dt>Learning rate of all variants</dt><dd>0.03</dd>" in page
+    page = report_page(replace(content, settings=Settings.model_validate(params(lr=0.0123456789))))
+    assert "<dt>Learning rate of all variants</dt><dd>0.0123456789</dd>" in page
     assert page.count("(set for all variants)") == len(VARIANTS)
 
 
