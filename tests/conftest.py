@@ -10,6 +10,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,10 @@ import numpy as np
 import pytest
 from dvc.utils.serialize import modify_yaml
 from hypothesis import settings
+from ruamel.yaml import YAML
 
+from pipeline.base.params import Settings
+from pipeline.base.params_file import read_params
 from pipeline.datasets.images import LabelledImages
 from pipeline.raw.sample import read_sample
 from tests import reviewed
@@ -117,6 +122,30 @@ def copy_project(folder: Path) -> Path:
     (folder / "metrics/repeat").mkdir()
     shutil.copy(ROOT / "metrics/repeat/.gitignore", folder / "metrics/repeat")
     return folder
+
+
+@cache
+def shipped_settings() -> Settings:
+    """Return the settings of the committed params.yaml, read once because reading is slow."""
+    return read_params(ROOT / "params.yaml")
+
+
+@cache
+def _shipped_params() -> dict[str, Any]:
+    content = dict(YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text("utf-8")))
+    few = {name: content["variants"][name] for name in ("tiny", "two_hidden")}
+    return content | {"variants": few}
+
+
+def shipped_params() -> dict[str, Any]:
+    """Return the content of the committed params.yaml with two of its variants, to be changed."""
+    return deepcopy(_shipped_params())
+
+
+def write_params(folder: Path, content: dict[str, Any]) -> None:
+    """Write a params.yaml."""
+    with open(folder / "params.yaml", "w", encoding="utf-8") as file:
+        YAML(typ="safe", pure=True).dump(content, file)
 
 
 @contextmanager

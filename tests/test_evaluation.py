@@ -170,20 +170,21 @@ def test_a_model_with_another_normalization_is_refused(model):
         evaluated(model, examples_of([0, 1], normalization=other))
 
 
-@pytest.fixture
-def stored(tmp_path, monkeypatch):
-    """10,000 examples in a file, read 300 at a time."""
-    monkeypatch.setattr(pixel_file, "PIECE", 300)
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """10,000 examples in a file."""
+    path = tmp_path_factory.mktemp("stored") / "x.parquet"
     rng = np.random.default_rng(0)
     inputs = (rng.integers(0, 256, (10_000, 784)) / 255).astype(np.float32)
     labels = rng.integers(0, 10, 10_000, np.uint8)
     description = Description("made", tuple("0123456789"), "made")
-    write_examples(tmp_path / "x.parquet", Examples(inputs, labels, description, SCALE))
-    return open_examples(tmp_path / "x.parquet")
+    write_examples(path, Examples(inputs, labels, description, SCALE))
+    return open_examples(path)
 
 
 @pytest.mark.parametrize("count", [1, 300, 513, 4096, 4097, 9_999, 10_000])
-def test_a_score_computed_in_pieces_equals_that_in_memory_bit_for_bit(stored, count):
+def test_a_score_computed_in_pieces_equals_that_in_memory_bit_for_bit(stored, count, monkeypatch):
+    monkeypatch.setattr(pixel_file, "PIECE", 300)
     settings = VariantSettings(hidden=[20], lr=0.1, batch_size=32, epochs=1)
     network, _ = make_network(settings, 10, 0)
     part = stored.first(count)

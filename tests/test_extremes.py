@@ -11,7 +11,6 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from ruamel.yaml import YAML
 
 from pipeline.base.command import Command
 from pipeline.datasets.images import LabelledImages
@@ -22,7 +21,7 @@ from stages.evaluate import main as evaluate
 from stages.split import main as split
 from stages.train import main as train
 from stages.visualize import main as visualize
-from tests.conftest import ROOT
+from tests.conftest import shipped_params, write_params
 from tests.layouts import idx_files, write_files
 
 SIGMOID = {"activation": "sigmoid", "output": "sigmoid", "loss": "mean_squared_error"}
@@ -39,17 +38,12 @@ def prepare(folder, monkeypatch, training, testing=None, parts=PARTS, **settings
     """Write a dataset and settings to an empty folder, and change to it."""
     files = idx_files("train", training) | (idx_files("t10k", testing) if testing else {})
     write_files(folder / "data/raw", files)
-    content = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
+    content = shipped_params()
     content |= {"dataset": "mine", "datasets": {"mine": parts}, **settings}
     content["variants"] = {"one": content["variants"]["tiny"] | {"epochs": 2, "batch_size": 32}}
     write_params(folder, content)
     monkeypatch.chdir(folder)
     return content
-
-
-def write_params(folder, content):
-    with open(folder / "params.yaml", "w") as file:
-        YAML(typ="safe", pure=True).dump(content, file)
 
 
 def stop_of(*stages):

@@ -2,7 +2,6 @@ import math
 import re
 import sys
 from contextlib import contextmanager
-from copy import deepcopy
 
 import pytest
 from pydantic import ValidationError
@@ -11,20 +10,18 @@ from ruamel.yaml import YAML
 from pipeline.base.errors import SettingsError
 from pipeline.base.params import Augment, Range, SpaceSettings, VariantSettings, examples, shown
 from pipeline.base.params_file import read_params
-from tests.conftest import ROOT
+from tests.conftest import ROOT, shipped_params, shipped_settings, write_params
 from tests.refusal import refused
 
 BROAD = "sweep.spaces.broad"
-SHIPPED = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
 
 
 @contextmanager
 def shipped(path):
     """Yield the shipped settings to change, and write them to a file."""
-    content = deepcopy(SHIPPED)
+    content = shipped_params()
     yield content
-    with open(path, "w") as file:
-        YAML(typ="safe", pure=True).dump(content, file)
+    write_params(path.parent, content)
 
 
 def changed(path, key, value):
@@ -113,7 +110,7 @@ def path(tmp_path):
 
 
 def test_the_shipped_settings_are_valid_and_hold_eight_variants():
-    settings = read_params(ROOT / "params.yaml")
+    settings = shipped_settings()
     assert list(settings.variants) == [
         "distorted", "full_batch", "large", "mini_batch", "one_hidden", "small_batch", "tiny",
         "two_hidden",
@@ -378,18 +375,18 @@ def test_the_top_settings_override_those_of_every_variant(path):
 
 
 def test_without_overrides_a_variant_keeps_its_own_settings():
-    settings = read_params(ROOT / "params.yaml")
+    settings = shipped_settings()
     assert settings.variant("one_hidden") == settings.variants["one_hidden"]
 
 
 def test_an_unknown_variant_is_refused_with_the_known_ones():
-    settings = read_params(ROOT / "params.yaml")
+    settings = shipped_settings()
     with refused(error=SettingsError, match=r"must be one of distorted, .*, got deep"):
         settings.variant("deep")
 
 
 def test_settings_cannot_be_changed_after_reading():
-    settings = read_params(ROOT / "params.yaml")
+    settings = shipped_settings()
     with pytest.raises(ValueError, match="frozen"):
         settings.seed = 1
 

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from benchmarks.data import make_job
-from pipeline.base.params_file import read_params
 from pipeline.datasets.examples import Description, Examples
 from pipeline.datasets.normalization import Normalization
-from tests.conftest import ROOT
+from tests.conftest import shipped_settings
 
-SETTINGS = read_params(ROOT / "params.yaml")
+SETTINGS = shipped_settings()
 
 
 @pytest.fixture(scope="session")

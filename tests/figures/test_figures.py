@@ -14,7 +14,6 @@ from matplotlib.text import Text
 from sklearn.metrics import confusion_matrix
 
 from pipeline.base.params import Augment, VariantSettings
-from pipeline.base.params_file import read_params
 from pipeline.datasets.examples import Description, Examples
 from pipeline.datasets.normalization import Normalization
 from pipeline.figures.architecture import SHOWN, THICKEST, architecture_figure
@@ -37,11 +36,11 @@ from pipeline.nn.model_file import Model
 from pipeline.nn.network import DIVIDED, Architecture, initialize_network
 from pipeline.nn.prediction import predict_probabilities
 from pipeline.nn.training import make_network
-from tests.conftest import ROOT
+from tests.conftest import ROOT, shipped_settings
 from tests.figures.rendered import check_rendered, render
 
 DIGITS = tuple("0123456789")
-FASHION = tuple(read_params(ROOT / "params.yaml").datasets["fashion-mnist"].class_names)
+FASHION = tuple(shipped_settings().datasets["fashion-mnist"].class_names)
 SCALE = Normalization("scale", 0.0, 1.0)
 NAMES = {
     "architecture", "forward", "backward", "update", "predictions", "mistakes",

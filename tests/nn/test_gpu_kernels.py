@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.base.params import Augment, VariantSettings
-from pipeline.base.params_file import read_params
 from pipeline.datasets.augment import DISTORTION, Distortions, distort
 from pipeline.nn.arithmetic import ORDER
 from pipeline.nn.devices import CPU, Draws, find_device
@@ -17,7 +16,7 @@ from pipeline.nn.gpu import engine as engine_module
 from pipeline.nn.gpu.device import OPTIONS
 from pipeline.nn.gpu.source import record, source
 from pipeline.nn.network import Architecture, initialize_network
-from tests.conftest import ROOT
+from tests.conftest import shipped_settings
 from tests.nn.cupy_stand_in import cupy_stand_in, emulated, ndarray
 from tests.nn.digests import digest
 from tests.nn.drawn import KEY, draws_of, images_of, lr_of, network_of, variants
@@ -26,7 +25,7 @@ from tests.training import TABLE, held, trained
 
 pytestmark = pytest.mark.long
 
-VARIANTS = read_params(ROOT / "params.yaml").variants
+VARIANTS = shipped_settings().variants
 
 
 @pytest.fixture(scope="module")

@@ -3,16 +3,15 @@ import pytest
 
 from pipeline.base.errors import TrainingError
 from pipeline.base.params import Augment, VariantSettings
-from pipeline.base.params_file import read_params
 from pipeline.nn.devices import CPU
 from pipeline.nn.losses import one_hot
 from pipeline.nn.streaming import HeldImages
 from pipeline.nn.training import Score, Training, make_network
-from tests.conftest import ROOT
+from tests.conftest import shipped_settings
 from tests.refusal import refused
 from tests.training import held, trained
 
-VARIANTS = read_params(ROOT / "params.yaml").variants
+VARIANTS = shipped_settings().variants
 
 
 def settings_of(**changes):

@@ -11,7 +11,6 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from pipeline.base.params import VariantSettings
-from pipeline.base.params_file import read_params
 from pipeline.datasets.normalization import Normalization
 from pipeline.datasets.picture import center_digit, prepare_picture, read_picture
 from pipeline.nn.inspection import input_gradients, inspect
@@ -20,7 +19,7 @@ from pipeline.nn.network import Network
 from pipeline.nn.prediction import predict_probabilities
 from pipeline.nn.training import make_network
 from pipeline.report.drawing import BITS, LEVELS, MISTAKEN, draw_page, rounded
-from tests.conftest import ROOT
+from tests.conftest import shipped_settings
 from tests.reviewed import check_drawn
 from tests.training import trained
 from tests.whole import fit_normalization
@@ -219,7 +218,7 @@ def test_rounding_moves_a_weight_by_half_a_step_at_most_and_the_page_says_what_i
 
 
 def test_a_page_of_the_eight_variants_has_less_than_6_megabytes(few_digits):
-    params = read_params(ROOT / "params.yaml")
+    params = shipped_settings()
     models = []
     for name, settings in params.variants.items():
         network, _ = make_network(settings, 10, 0)

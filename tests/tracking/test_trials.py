@@ -64,6 +64,7 @@ def test_without_a_tracker_nothing_is_logged(recorder):
     assert recorder.calls == []
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not find_spec("optuna"), reason="needs the extra sweep")
 def test_a_repeat_logs_each_seed_once_and_gives_the_same_result(
     recorder, project, few_digits, monkeypatch

@@ -16,7 +16,6 @@ from pydantic import ValidationError
 
 from pipeline.base.errors import SettingsError
 from pipeline.base.params import Settings, SpaceSettings
-from pipeline.base.params_file import read_params
 from pipeline.tuning.space import (
     assignments,
     check_space,
@@ -25,10 +24,10 @@ from pipeline.tuning.space import (
     logarithmic,
     settings_of,
 )
-from tests.conftest import ROOT
+from tests.conftest import shipped_settings
 from tests.refusal import refused
 
-SHIPPED = read_params(ROOT / "params.yaml")
+SHIPPED = shipped_settings()
 BASE = SHIPPED.variants["two_hidden"]
 
 
