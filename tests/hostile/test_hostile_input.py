@@ -31,7 +31,7 @@ from tests.refusal import refused
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1))
 def test_a_damaged_file_is_read_or_refused_in_one_line(name, seed):
     reader, random = READERS[name], Random(seed)
@@ -39,7 +39,7 @@ def test_a_damaged_file_is_read_or_refused_in_one_line(name, seed):
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(st.binary(max_size=2000))
 @example(b"")
 def test_any_bytes_are_read_or_refused_in_one_line(name, content):

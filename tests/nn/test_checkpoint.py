@@ -368,6 +368,7 @@ def outputs(project):
     }
 
 
+@pytest.mark.long
 def test_a_killed_stage_resumes_and_writes_exactly_the_same_files(prepared):
     whole = train_stage(prepared, "-m", "stages.train")
     assert whole.returncode == 0, whole.stderr
