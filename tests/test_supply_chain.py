@@ -207,12 +207,20 @@ def audit():
     return ci_script("audit")
 
 
+DISKCACHE = {"diskcache": ["GHSA-w8v5-vhqr-4h9v"]}
+ALIASES = {"GHSA-w8v5-vhqr-4h9v": ["CVE-2025-69872", "PYSEC-0"], "GHSA-1": ["PYSEC-2"]}
+
+
 class _Advisories(BaseHTTPRequestHandler):
     """Responds like OSV, or with the given status and text."""
 
     def __init__(self, affected, status, text, *args):
         self.affected, self.status, self.text = affected, status, text
         super().__init__(*args)
+
+    def do_GET(self):
+        name = self.path.removeprefix("/v1/vulns/")
+        self.respond({"id": name} | ({"aliases": ALIASES[name]} if name in ALIASES else {}))
 
     def do_POST(self):
         assert self.path == "/v1/querybatch"
@@ -223,7 +231,10 @@ class _Advisories(BaseHTTPRequestHandler):
             else {}
             for query in asked
         ]
-        body = (self.text or json.dumps({"results": results})).encode()
+        self.respond({"results": results})
+
+    def respond(self, answer):
+        body = (self.text or json.dumps(answer)).encode()
         self.send_response(self.status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -239,7 +250,8 @@ def check(audit, monkeypatch, capsys):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
     def check(affected=None, status=200, text=None, url=None):
-        with listening(partial(_Advisories, affected or {}, status, text)) as port:
+        affected = DISKCACHE if affected is None else affected
+        with listening(partial(_Advisories, affected, status, text)) as port:
             service = url or f"http://127.0.0.1:{port}"
             monkeypatch.setattr(sys, "argv", ["audit.py", *map(str, LOCKS), "--service", service])
             try:
@@ -252,20 +264,30 @@ def check(audit, monkeypatch, capsys):
     return check
 
 
-def test_the_audit_asks_about_every_locked_package_and_passes_without_advisories(audit, check):
+def test_the_audit_asks_about_every_locked_package_and_passes_with_what_is_accepted(audit, check):
     names = {re.split("==", entry)[0] for lock in LOCKS for entry in entries(lock)}
     assert {name for name, _ in audit.locked_packages(LOCKS)} == names
-    code, (line,) = check()
+    code, (accepted, line) = check()
     assert code == 0
-    assert re.fullmatch(r"0 of \d+ locked packages have known vulnerabilities\.", line)
+    assert re.fullmatch(r"diskcache \S+: GHSA-w8v5-vhqr-4h9v \(no version of .*\)", accepted)
+    assert re.fullmatch(r"1 of \d+ locked packages have known vulnerabilities\.", line)
 
 
-def test_the_audit_fails_for_an_advisory_and_names_it(check):
-    code, lines = check({"numpy": ["GHSA-1", "PYSEC-2"], "click": ["GHSA-3"]})
+def test_the_audit_fails_for_an_advisory_that_is_not_accepted_and_names_it(check):
+    code, lines = check(DISKCACHE | {"numpy": ["GHSA-1", "PYSEC-2"], "click": ["GHSA-3"]})
     assert code == 1
     assert re.fullmatch(r"click \S+: GHSA-3", lines[0])
-    assert re.fullmatch(r"numpy \S+: GHSA-1, PYSEC-2", lines[1])
-    assert lines[2].startswith("2 of ")
+    assert lines[1].startswith("diskcache ")
+    assert re.fullmatch(r"numpy \S+: GHSA-1", lines[2])
+    assert re.fullmatch(r"numpy \S+: PYSEC-2", lines[3])
+    assert lines[4].startswith("3 of ")
+
+
+def test_the_audit_fails_for_an_accepted_advisory_that_no_package_has_any_more(check):
+    code, (stale, line) = check({})
+    assert code == 1
+    assert stale.startswith("CVE-2025-69872 is accepted, but no locked package has it")
+    assert line.startswith("0 of ")
 
 
 @pytest.mark.parametrize(
