@@ -17,7 +17,7 @@ SECONDS = 30
 # Status codes of a proxy or a busy service; any other error code means that the query is wrong.
 NOT_REACHED = {403, 407, 429}
 ACCEPTED = {
-    "CVE-2025-69872": "no version of diskcache, which DVC needs, is without it; see SECURITY.md",
+    "CVE-2025-69872": "DVC needs diskcache, which has no fixed version; see SECURITY.md",
 }
 """Why a vulnerability is accepted, by one of its names."""
 

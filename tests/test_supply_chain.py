@@ -269,7 +269,7 @@ def test_the_audit_asks_about_every_locked_package_and_passes_with_what_is_accep
     assert {name for name, _ in audit.locked_packages(LOCKS)} == names
     code, (accepted, line) = check()
     assert code == 0
-    assert re.fullmatch(r"diskcache \S+: GHSA-w8v5-vhqr-4h9v \(no version of .*\)", accepted)
+    assert re.fullmatch(r"diskcache \S+: GHSA-w8v5-vhqr-4h9v \(DVC needs .*\)", accepted)
     assert re.fullmatch(r"1 of \d+ locked packages have known vulnerabilities\.", line)
 
 
