@@ -25,7 +25,7 @@ def test_four_times_the_images_take_no_more_memory_in_any_stage(tmp_path):
     for run in json.loads((tmp_path / "memory.json").read_text())["stages"]:
         peaks[run["stage"]].append(run["peak_mib"])
     few, many = peaks.pop("train from memory")
-    assert many > 2 * few
+    assert many - few > 200  # 300,000 images of 784 bytes have 224 MiB
     assert sorted(peaks) == ["convert", "download", "evaluate", "split", "train"]
     for stage, (few, many) in peaks.items():
         assert many < 1.25 * few, stage
