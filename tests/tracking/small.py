@@ -55,4 +55,5 @@ def results(project: Path) -> dict[str, bytes]:
         path.relative_to(project).as_posix(): path.read_bytes()
         for folder in ("models", "metrics", "plots")
         for path in sorted((project / folder).rglob("*.*"))
+        if path.name != ".gitignore"
     }
