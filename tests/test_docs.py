@@ -53,6 +53,7 @@ def test_the_docs_have_commands_and_name_only_targets_that_make_knows():
     ],
 )
 def test_every_command_of_the_docs_works_in_its_order_and_runs_the_stages_it_shows(clone, blocks):
+    shell("dvc exp remove --all-commits", clone)  # of the test before, which used the same names
     for command, shown in commands_of(blocks):
         if SETUP.fullmatch(command) or NETWORK in command:
             continue
